@@ -1,0 +1,83 @@
+/* A model: hyperparameters read through the architecture table, weights made ready for this
+ * machine, one forward pass for batches of sequences.
+ *
+ * arch.c holds the table: an architecture is one row (its GGUF name, its hyperparameter reader, its
+ * tensor list, its forward function) and one file arch_<family>.c. The generative families share
+ * one residual-block forward with the differences as fields of struct hparams; bert has its own.
+ *
+ * A model is read-only after opening except for its compute team: one thread at a time may run
+ * forward or embed (engine/ sees to that). */
+#ifndef HEARTH_MODEL_MODEL_H
+#define HEARTH_MODEL_MODEL_H
+
+#include "model/vocab.h"
+#include "tensor/ops.h"
+
+struct model;
+struct kv;
+
+enum pooling { POOL_NONE, POOL_MEAN, POOL_CLS, POOL_LAST };
+
+struct model_options {
+    int n_threads;      /* 0: all cores */
+    enum mul_mode mode; /* MUL_EXACT: the plain path, for checks */
+    int max_batch;      /* rows of one forward call, 0: 512 */
+};
+
+struct model_info {
+    const char *arch; /* "llama" */
+    const char *name; /* general.name or the file's name */
+    bool is_encoder;  /* bert: embeds, does not generate */
+    int64_t n_params, n_layers, d_model, n_heads, n_kv_heads, head_dim, d_ff, n_vocab;
+    int64_t n_ctx_train;
+    enum pooling pooling;
+    bool normalize;
+    const char *chat_template; /* NULL: none */
+    size_t weight_bytes;
+};
+
+MUST_CHECK enum status model_open(const char *path, const struct model_options *opt,
+                                  struct model **out, struct err *e);
+void model_close(struct model *m);
+const struct model_info *model_info(const struct model *m);
+const struct vocab *model_vocab(const struct model *m);
+const struct weights *model_weights(const struct model *m);
+int model_threads(const struct model *m);
+/* The kernel path taken by the i-th weight matrix; false past the last. */
+bool model_mat_at(const struct model *m, size_t i, const char **name, enum tensor_type *type,
+                  const char **path);
+
+/* KV memory: n_tokens positions of pooled blocks (KV_BLOCK tokens each) for all layers. A kv
+ * belongs to one model; a sequence in it is a handle. */
+MUST_CHECK enum status kv_open(const struct model *m, int64_t n_tokens, enum tensor_type type,
+                               struct kv **out, struct err *e);
+void kv_close(struct kv *kv);
+MUST_CHECK enum status kv_seq_new(struct kv *kv, int32_t *seq, struct err *e);
+void kv_seq_free(struct kv *kv, int32_t seq);
+int64_t kv_seq_len(const struct kv *kv, int32_t seq);
+void kv_seq_truncate(
+    struct kv *kv, int32_t seq,
+    int64_t n_tokens); /* forget positions >= n_tokens; blocks go back to the pool */
+
+/* One run of tokens to append to a sequence. */
+struct model_run {
+    int32_t seq;
+    const int32_t *ids;
+    int64_t n_ids;
+    bool all_logits; /* logits of every row; otherwise of the last one only */
+};
+/* Appends the runs (together at most max_batch rows) to their sequences and writes logits rows of
+ * n_vocab floats in order to `logits`. No allocation. ERR_CONTEXT when the kv pool is full (nothing
+ * is appended then). `cancel` (may be NULL) is looked at between layers: ERR_CANCELLED, and the
+ * sequences are as before. */
+MUST_CHECK enum status model_forward(struct model *m, struct kv *kv, const struct model_run *runs,
+                                     int n_runs, float *logits, const volatile bool *cancel,
+                                     struct err *e);
+
+/* Encoder, or mean/last-pooled hidden states of a generative model: n_seqs token sequences, packed
+ * without padding, to [n_seqs][d_model] floats (normalised when the model's settings say so). A
+ * sequence longer than the model's limit is ERR_CONTEXT: callers truncate, and report it. */
+MUST_CHECK enum status model_embed(struct model *m, const int32_t *const *ids, const int64_t *n_ids,
+                                   int n_seqs, enum pooling pooling, bool normalize, float *out,
+                                   struct err *e);
+#endif

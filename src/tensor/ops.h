@@ -1,0 +1,157 @@
+/* Operations of a forward pass: what model/ is written in.
+ *
+ * Every op is called by all workers of a team with the same arguments; each does its static share.
+ * No op has a barrier at its end: the caller places team_barrier() between an op and what reads its
+ * output. Matrices are row-major: x[n][d] means n tokens of d floats.
+ *
+ * Determinism: each output element is computed by one worker in an order that depends neither on
+ * the number of workers nor on n. A token's result is therefore the same alone, in a batch, and on
+ * any number of threads (one value of `enum mul_mode` for all of its life).
+ *
+ * Weights: a `struct mat` is a weight matrix made ready for multiplication: the file's rows
+ * repacked into the layout that the kernels of this machine want (or used in place where that is
+ * best). Activations: a `struct act` holds n token rows quantised (or converted) once and used by
+ * several matrices, e.g. q, k and v. */
+#ifndef HEARTH_TENSOR_OPS_H
+#define HEARTH_TENSOR_OPS_H
+
+#include "tensor/team.h"
+#include "tensor/types.h"
+
+/* How accurate a product must be.
+ * MUL_DEFAULT: the fast path of the type (int8 activations for quantised weights, bf16 or f32 for
+ * F16/BF16/F32 weights as its accuracy allows). MUL_EXACT: activations stay float, weights
+ * dequantised exactly: the plain path that defines what is right (slow). */
+enum mul_mode { MUL_DEFAULT = 0, MUL_EXACT = 1 };
+
+struct mat {
+    enum tensor_type type; /* of the file */
+    enum mul_mode mode;
+    int64_t rows, cols; /* y[rows] = W x[cols] */
+    const char *path; /* name of the kernel path taken: "avx512-vnni q4 x16", for `hearth bench` */
+    struct tensor source; /* the file's bytes, for single rows (embedding look-up) */
+    void *packed;         /* owned; NULL when the file's bytes are used in place */
+    size_t packed_bytes;
+};
+
+/* Prepares `t` (2-D) for products. The source bytes must outlive the mat. ERR_UNSUPPORTED names the
+ * type; ERR_FORMAT a shape that cannot be. Several tensors with the same cols and type may be fused
+ * into one mat (q|k|v, gate|up): rows are concatenated in order. */
+MUST_CHECK enum status mat_init(struct mat *m, const struct tensor *const *t, int n_tensors,
+                                enum mul_mode mode, struct team *team, struct err *e);
+void mat_fini(struct mat *m);
+
+/* Activations of up to max_n rows of max_d columns, ready for any mat type. */
+struct act {
+    int64_t max_n, max_d;
+    int64_t n, d;
+    const float *f32; /* the rows as given (borrowed until the next op_act) */
+    void *quant;      /* owned, layout private to tensor/ */
+    size_t quant_bytes;
+};
+MUST_CHECK enum status act_init(struct act *a, int64_t max_n, int64_t max_d, struct err *e);
+void act_fini(struct act *a);
+
+/* a <- x[n][d], made ready for `m` (and for every mat of the same mode and kind of type). */
+void op_act(const struct worker *w, struct act *a, const float *x, int64_t n, int64_t d,
+            const struct mat *m);
+
+/* y[i][r] = sum_c W[r][c] x[i][c], i < n = a->n; y has row stride ldy floats. */
+void op_mul(const struct worker *w, const struct mat *m, const struct act *a, float *y,
+            int64_t ldy);
+
+/* As op_mul for a fused gate|up matrix of 2*ff rows: y[i][r] = silu(gate) * up, r < ff. tmp: n *
+ * 2ff floats. Has an inner barrier. */
+void op_mul_silu(const struct worker *w, const struct mat *gate_up, const struct act *a, float *tmp,
+                 float *y, int64_t ldy);
+
+/* y[i] = row ids[i] of the table, dequantised exactly. */
+void op_embed(const struct worker *w, const struct mat *table, const int32_t *ids, int64_t n,
+              float *y);
+
+/* y = x / sqrt(mean(x^2) + eps) * gain (Zhang and Sennrich 2019); per row of d. gain NULL: 1. y may
+ * be x. */
+void op_rmsnorm(const struct worker *w, const float *x, const float *gain, float eps, int64_t n,
+                int64_t d, float *y);
+/* The same over n_heads heads of head_dim inside each row of stride ld (q/k norms of qwen3). In
+ * place. */
+void op_rmsnorm_heads(const struct worker *w, float *x, int64_t ld, const float *gain, float eps,
+                      int64_t n, int64_t n_heads, int64_t head_dim);
+/* y = (x - mean) / sqrt(var + eps) * gain + bias (Ba et al. 2016). residual (or NULL) is added to x
+ * first. y may be x. */
+void op_layernorm(const struct worker *w, const float *x, const float *residual, const float *gain,
+                  const float *bias, float eps, int64_t n, int64_t d, float *y);
+void op_add(const struct worker *w, float *y, const float *x, int64_t count); /* y += x */
+void op_add_bias(const struct worker *w, float *y, int64_t ldy, const float *bias, int64_t n,
+                 int64_t d); /* each row += bias */
+/* Exact GELU: x * Phi(x), through erf (Hendrycks and Gimpel 2016); in place over rows of d with
+ * stride ld. */
+void op_gelu(const struct worker *w, float *x, int64_t ld, int64_t n, int64_t d);
+
+/* Rotary embedding (Su et al. 2021), in place on n_heads heads of head_dim in rows of stride ld;
+ * the first rot_dim values of each head are rotated. Angle of pair i at position p: p *
+ * inv_freq[i], i < rot_dim/2; cos and sin are multiplied by `mscale` (YaRN; 1 otherwise). neox:
+ * pairs are (i, i + rot_dim/2); otherwise (2i, 2i + 1), the GGUF layout of llama. */
+struct rope {
+    const float *inv_freq;
+    int64_t rot_dim;
+    float mscale;
+    bool neox;
+};
+void op_rope(const struct worker *w, const struct rope *r, float *x, int64_t ld, const int32_t *pos,
+             int64_t n, int64_t n_heads, int64_t head_dim);
+
+/* The KV cache of one layer is a pool of blocks of KV_BLOCK tokens; a sequence is a table of block
+ * numbers. Inside a block and for one KV head, the keys (or values) of its tokens lie together; the
+ * order inside is private to tensor/. kv_block_bytes() tells the size of one block of K plus V. */
+enum { KV_BLOCK = 32 };
+struct kv_layer {
+    enum tensor_type type; /* TYPE_F16 or TYPE_Q8_0 */
+    int64_t n_kv_heads, head_dim;
+    uint8_t *pool; /* n_blocks * kv_block_bytes, 64-byte aligned */
+};
+size_t kv_block_bytes(enum tensor_type type, int64_t n_kv_heads,
+                      int64_t head_dim); /* 0: unsupported combination */
+
+/* One run of consecutive tokens of one sequence inside a batch. */
+struct attn_seq {
+    const int32_t *blocks; /* block table of the sequence, covering first_pos + n_rows tokens */
+    int64_t first_pos;     /* position of the first row = number of tokens already in the cache */
+    int64_t row;           /* its first row in q, k, v and out */
+    int64_t n_rows;
+};
+/* Stores rows k, v [n][n_kv_heads * head_dim] (stride ld) of the sequences into their blocks. */
+void op_kv_store(const struct worker *w, struct kv_layer *kv, const struct attn_seq *seqs,
+                 int64_t n_seqs, const float *k, const float *v, int64_t ld);
+/* Causal attention with grouped queries: out[row] = softmax(q k^T * scale) v over positions 0 ..
+ * own position (the last `window` of them when window > 0), online softmax (Milakov and Gimelshein
+ * 2018; FlashAttention, Dao et al. 2022); memory does not grow with depth squared. q and out have
+ * n_heads * head_dim columns and strides ldq, ldo. May use inner barriers. */
+struct attn {
+    int64_t n_heads;
+    float scale;
+    int64_t window; /* 0: none */
+    float softcap;  /* 0: none; else scores = softcap * tanh(scores / softcap) */
+};
+void op_attention(const struct worker *w, const struct attn *p, const struct kv_layer *kv,
+                  const struct attn_seq *seqs, int64_t n_seqs, const float *q, int64_t ldq,
+                  float *out, int64_t ldo);
+
+/* Bidirectional attention over packed sequences without padding: sequence s owns rows starts[s] ..
+ * starts[s + 1]; q, k, v in rows of stride ld. */
+void op_attention_full(const struct worker *w, const float *q, const float *k, const float *v,
+                       int64_t ld, const int64_t *starts, int64_t n_seqs, int64_t n_heads,
+                       int64_t head_dim, float scale, float *out, int64_t ldo);
+
+/* Plain float kernels that store/ and engine/ need too, through the same run-time dispatch; called
+ * by one thread. */
+float vec_dot_f32(const float *a, const float *b, size_t n);
+int32_t vec_dot_i8(const int8_t *a, const int8_t *b, size_t n);
+/* out[i] = dot(query, rows[i]) for n rows of d int8 values with row stride d. */
+void vec_scan_i8(const int8_t *query, const int8_t *rows, size_t n, size_t d, int32_t *out);
+
+/* "avx512-vnni", "avx2", "neon", "scalar": what the dispatch took on this machine under HEARTH_ISA.
+ */
+const char *ops_isa(void);
+
+#endif
