@@ -1,0 +1,103 @@
+/* The waist: above this header there are texts and token ids, never tensors.
+ *
+ * An engine is one opened model with its compute team, tokenizer and chat template. Server,
+ * retrieval, agents and evaluation use this header and session.h and nothing lower; remote engines
+ * will stand behind the same functions.
+ *
+ * Threads: an engine may be called from any thread; calls that compute take its lock for their
+ * whole duration (one compute team per engine). Ownership: engine_open/engine_close; returned
+ * strings live as long as the engine. */
+#ifndef HEARTH_ENGINE_ENGINE_H
+#define HEARTH_ENGINE_ENGINE_H
+
+#include <jansson.h>
+
+#include "base/mem.h"
+
+struct engine;
+
+struct engine_options {
+    int n_threads; /* 0: all cores */
+    int64_t n_ctx; /* tokens of KV memory; 0: the model's own limit, at most 4096 */
+    bool kv_q8;    /* KV cache in q8_0 instead of f16 */
+    bool exact;    /* plain float path (slow), to compare with */
+    int max_batch; /* prompt tokens per forward pass; 0: 512 */
+};
+
+/* `path`: a GGUF file or a Hugging Face directory. Errors as model_open; ERR_NOT_FOUND names the
+ * file. */
+MUST_CHECK enum status engine_open(const char *path, const struct engine_options *opt,
+                                   struct engine **out, struct err *e);
+void engine_close(struct engine *en);
+
+struct engine_info {
+    const char *path, *name, *arch, *format;
+    bool generates; /* has a language-model head */
+    bool embeds;    /* an encoder */
+    bool has_template;
+    int64_t n_params, n_layers, d_model, n_heads, n_kv_heads, d_ff, n_vocab;
+    int64_t n_ctx_train; /* what the model was trained for */
+    int64_t n_ctx;       /* what this engine was opened with */
+    size_t file_bytes, kv_bytes;
+    int n_threads;
+    const char *isa;     /* "avx512-vnni" */
+    const char *pooling; /* "mean", "cls", "last", "none" */
+    /* SHA-256 (hex) over what decides its embeddings: names, shapes and sampled bytes of all
+     * tensors, tokenizer, pooling. */
+    const char *identity;
+};
+const struct engine_info *engine_info(const struct engine *en);
+/* Kernel path of the i-th kind of weight ("Q4_1" -> "avx512-vnni q4", with the number of matrices);
+ * false past the last. */
+bool engine_path_at(const struct engine *en, size_t i, const char **type, const char **path,
+                    int64_t *n_mats);
+
+/* Tokens. `data` grows by realloc; zeroed struct = empty. */
+struct token_ids {
+    int32_t *data;
+    size_t n, cap;
+};
+void token_ids_fini(struct token_ids *t);
+enum { TOKENIZE_ADD_SPECIAL = 1, TOKENIZE_PARSE_SPECIAL = 2 };
+MUST_CHECK enum status engine_tokenize(const struct engine *en, const char *text, size_t n,
+                                       unsigned flags, struct token_ids *out, struct err *e);
+void engine_detokenize(const struct engine *en, const int32_t *ids, size_t n, bool special,
+                       struct buf *out);
+MUST_CHECK enum status engine_count_tokens(const struct engine *en, const char *text, size_t n,
+                                           size_t *count, struct err *e);
+
+/* Renders the variables ("messages", "tools", "add_generation_prompt", ...) with the model's own
+ * template, and appends its ids (special tokens of the template are parsed; look-alikes inside
+ * message contents stay text). rendered may be NULL. ERR_UNSUPPORTED: no template, or one that
+ * cannot be run. */
+MUST_CHECK enum status engine_chat_prompt(const struct engine *en, const json_t *vars,
+                                          struct token_ids *out, struct buf *rendered,
+                                          struct err *e);
+
+/* Embeddings: one row of d_model floats per text, in order. */
+enum embed_role { EMBED_DOCUMENT, EMBED_QUERY };
+struct embed_options {
+    enum embed_role role; /* picks the model's prefix, if it has one */
+    bool no_normalize;
+};
+struct embed_report {
+    int64_t n_tokens;    /* computed, special tokens included */
+    int64_t n_truncated; /* texts longer than the model's limit; flags[i] & 1 says which when flags
+                            is not NULL */
+};
+MUST_CHECK enum status engine_embed(struct engine *en, const char *const *texts, const size_t *lens,
+                                    size_t n, const struct embed_options *opt, float *out,
+                                    uint8_t *flags, struct embed_report *report, struct err *e);
+
+/* Perplexity of a text: exp of the mean negative log-likelihood over non-overlapping windows of
+ * n_ctx tokens, the second half of each window counted (the convention of llama.cpp's perplexity
+ * tool; BOS is put first in each window when the model wants one). */
+struct perplexity {
+    double value, nll_mean, std_error;
+    int64_t n_tokens, n_windows;
+};
+MUST_CHECK enum status engine_perplexity(struct engine *en, const char *text, size_t n,
+                                         int64_t n_ctx,
+                                         void (*progress)(void *ctx, int64_t done, int64_t total),
+                                         void *ctx, struct perplexity *out, struct err *e);
+#endif
