@@ -337,44 +337,41 @@ struct cursor {
     char *const *args;
 };
 
-static const struct option *by_name(const struct option *table, size_t n, const char *name,
-                                    size_t len)
+/* Two commands may give one name to two rows ("--prompt" of generate and of bench): the row that
+ * this command takes goes first. */
+static const struct option *find(const struct option *table, size_t n, unsigned command_bit,
+                                 const char *name, size_t len, char letter)
 {
+    const struct option *other = NULL;
     for (size_t i = 0; i < n; i++) {
-        if (strlen(table[i].name) == len && memcmp(table[i].name, name, len) == 0) {
-            return &table[i];
+        const struct option *o = &table[i];
+        bool same = letter ? o->letter == letter
+                           : strlen(o->name) == len && memcmp(o->name, name, len) == 0;
+        if (same && takes(o, command_bit)) {
+            return o;
         }
+        other = same ? o : other;
     }
-    return NULL;
-}
-
-static const struct option *by_letter(const struct option *table, size_t n, char letter)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (table[i].letter == letter) {
-            return &table[i];
-        }
-    }
-    return NULL;
+    return other;
 }
 
 /* Takes a word that begins with '-' apart: its row (NULL: unknown), the value inside the word
  * (NULL: none) and whether "no-" stood before a flag. */
-static const struct option *split(const struct option *table, size_t n, const char *word,
-                                  const char **value, bool *negated)
+static const struct option *split(const struct option *table, size_t n, unsigned command_bit,
+                                  const char *word, const char **value, bool *negated)
 {
     *value = NULL;
     *negated = false;
     if (word[1] != '-') {
         *value = word[2] ? word + 2 : NULL;
-        return by_letter(table, n, word[1]);
+        return find(table, n, command_bit, NULL, 0, word[1]);
     }
     const char *name = word + 2;
     size_t len = strcspn(name, "=");
     *value = name[len] ? name + len + 1 : NULL;
-    const struct option *o = by_name(table, n, name, len);
+    const struct option *o = find(table, n, command_bit, name, len, 0);
     if (!o && len > 3 && strncmp(name, "no-", 3) == 0) {
-        o = by_name(table, n, name + 3, len - 3);
+        o = find(table, n, command_bit, name + 3, len - 3, 0);
         *negated = o && o->type == OPT_FLAG;
         o = *negated ? o : NULL;
     }
@@ -399,7 +396,7 @@ static enum status take_option(const struct parser *p, struct cursor *c)
     const char *word = c->args[c->i++];
     const char *value;
     bool negated;
-    const struct option *o = split(p->table, p->n_table, word, &value, &negated);
+    const struct option *o = split(p->table, p->n_table, p->command_bit, word, &value, &negated);
     if (!o || !takes(o, p->command_bit)) {
         return unknown(p, word, o);
     }
@@ -427,7 +424,7 @@ int options_first_word(const struct option *table, size_t n_table, int n_args, c
     while (i < n_args && args[i][0] == '-' && args[i][1] && strcmp(args[i], "--") != 0) {
         const char *value;
         bool negated;
-        const struct option *o = split(table, n_table, args[i], &value, &negated);
+        const struct option *o = split(table, n_table, ~0u, args[i], &value, &negated);
         i += o && o->type != OPT_FLAG && !value ? 2 : 1;
     }
     return i < n_args ? i : n_args;

@@ -28,7 +28,8 @@ struct option {
     const char *default_value; /* text, NULL: none */
     const char *env;           /* "HEARTH_HOME" or NULL */
     const char *config;        /* "home" or NULL */
-    unsigned commands;         /* bit set of commands that take it; 0: all */
+    unsigned commands; /* bit set of commands that take it, 0: all; two rows of different commands
+                          may share a name */
     const char *help;
 };
 

@@ -1,6 +1,7 @@
-#include <stdio.h>
-int main(void)
+/* hearth: the program is in cli.c, so that tests can link everything else. */
+#include "cli/cli.h"
+
+int main(int argc, char **argv)
 {
-    puts("hearth " HEARTH_VERSION);
-    return 0;
+    return cli_main(argc, argv);
 }

@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum { CMD_A = 1, CMD_B = 2 };
-enum { HOME, THREADS, RATE, JSON, STOP, ONLY_B, N_ROWS };
+enum { HOME, THREADS, RATE, JSON, STOP, ONLY_B, STOP_B, N_ROWS };
 static const struct option table[N_ROWS] = {
     [HOME] = {.name = "home",
               .type = OPT_STRING,
@@ -38,6 +38,7 @@ static const struct option table[N_ROWS] = {
               .config = "stop",
               .commands = CMD_A,
               .help = "stop here"},
+    [STOP_B] = {.name = "stop", .type = OPT_INT, .commands = CMD_B, .help = "b's meaning"},
     [ONLY_B] = {.name = "only-b", .type = OPT_INT, .commands = CMD_B, .help = "of b"},
 };
 
@@ -220,6 +221,16 @@ static void help_shows_what_a_command_takes(void **state)
     buf_fini(&b);
 }
 
+static void one_name_may_mean_two_things(void **state)
+{
+    (void)state;
+    char *args[] = {"--stop", "5"};
+    assert_ok_err(options_parse(table, N_ROWS, CMD_B, 2, args, NULL, &arena, v, &rest, &n_rest, &e),
+                  &e);
+    assert_int_equal(v[STOP_B].i, 5);
+    assert_int_equal(v[STOP].n_list, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,6 +241,7 @@ int main(void)
         cmocka_unit_test_setup(an_env_file_fills_only_what_is_not_set, clean),
         cmocka_unit_test_setup(the_command_is_found_behind_options, clean),
         cmocka_unit_test_setup(help_shows_what_a_command_takes, clean),
+        cmocka_unit_test_setup(one_name_may_mean_two_things, clean),
     };
     return cmocka_run_group_tests_name("options", tests, NULL, NULL);
 }
