@@ -12,6 +12,7 @@ struct session;
 
 MUST_CHECK enum status session_new(struct engine *en, struct session **out, struct err *e);
 void session_free(struct session *s);
+struct engine *session_engine(struct session *s);
 void session_reset(struct session *s); /* forget everything, keep the memory */
 
 /* Zero means the default, which is greedy decoding for temperature 0. Applied in this order: logit

@@ -1,0 +1,249 @@
+/* Evidence sentences and the decision to answer: see evidence.h. */
+#include "retrieve/evidence.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_PASSAGES = 6, MAX_SENTENCES = 96, MAX_SENTENCE_BYTES = 500, MIN_SENTENCE_BYTES = 12 };
+
+/* Weights of a sentence's score; see docs/benchmarks.md, "answers", for what they were chosen on.
+ */
+static const float W_COSINE = 0.45f;
+static const float W_SHARE = 0.35f;
+static const float W_PASSAGE = 0.15f;
+static const float W_KIND = 0.05f;
+
+/* Below COSINE_NEVER nothing is answered; below COSINE_ALONE the words have to agree as well. */
+static const float COSINE_NEVER = 0.20f;
+static const float COSINE_ALONE = 0.55f;
+static const float SHARE_NEEDED = 0.50f;
+static const float SHARE_ALWAYS = 0.20f;
+
+static bool seen(const struct evidence *items, size_t n, const struct search_result *found,
+                 const struct chunk *c, uint32_t start)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (items[i].start == start &&
+            found->items[items[i].passage].chunk.document_id == c->document_id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A "sentence" longer than the limit is code or a table: it is cut at line ends, or else left out
+ * of the quotable sentences. */
+static size_t add_span(struct evidence *items, size_t n, size_t passage,
+                       const struct search_result *found, struct text_span sp)
+{
+    const struct chunk *c = &found->items[passage].chunk;
+    uint32_t from = sp.start;
+    while (from < sp.end && n < MAX_SENTENCES) {
+        uint32_t to = sp.end;
+        if (to - from > MAX_SENTENCE_BYTES) {
+            const char *nl = NULL;
+            for (const char *p = c->text + from; p < c->text + from + MAX_SENTENCE_BYTES; p++) {
+                nl = *p == '\n' ? p : nl;
+            }
+            if (!nl) {
+                return n;
+            }
+            to = (uint32_t)(nl - c->text);
+        }
+        if (to - from >= MIN_SENTENCE_BYTES && !seen(items, n, found, c, c->start + from)) {
+            items[n++] = (struct evidence){.passage = passage,
+                                           .start = c->start + from,
+                                           .end = c->start + to,
+                                           .text = c->text + from};
+        }
+        from = to;
+        while (from < sp.end && c->text[from] == '\n') {
+            from++;
+        }
+    }
+    return n;
+}
+
+static size_t split(const struct search_result *found, struct evidence *items)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < found->n && i < MAX_PASSAGES; i++) {
+        const struct chunk *c = &found->items[i].chunk;
+        struct text_span sp;
+        size_t pos = 0;
+        while (n < MAX_SENTENCES && sentence_next(c->text, c->text_len, &pos, &sp)) {
+            n = add_span(items, n, i, found, sp);
+        }
+    }
+    return n;
+}
+
+static float dot(const float *a, const float *b, int64_t n)
+{
+    float sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        sum += a[i] * b[i];
+    }
+    return sum;
+}
+
+/* Embeds the question and all sentences; fills .cosine. The heading goes in front, because "It
+ * defaults to 100." says nothing alone. */
+static enum status embed_sentences(const struct library *lib, const char *question,
+                                   const struct search_result *found, struct evidence *items,
+                                   size_t n, struct arena *arena, struct err *e)
+{
+    int64_t dim = engine_info(lib->embedder)->d_model;
+    float *query = arena_array(arena, (size_t)dim, sizeof *query);
+    float *vectors = arena_array(arena, n, (size_t)dim * sizeof *vectors);
+    const char **texts = arena_array(arena, n, sizeof *texts);
+    size_t *lens = arena_array(arena, n, sizeof *lens);
+    if (!query || !vectors || !texts || !lens) {
+        return err_set(e, ERR_MEMORY, NULL, "no memory for sentence embeddings");
+    }
+    for (size_t i = 0; i < n; i++) {
+        const struct passage *p = &found->items[items[i].passage];
+        const char *heading =
+            p->chunk.heading && *p->chunk.heading ? p->chunk.heading : p->document.title;
+        texts[i] = arena_printf(arena, "%s: %.*s", heading ? heading : "",
+                                (int)(items[i].end - items[i].start), items[i].text);
+        if (!texts[i]) {
+            return err_set(e, ERR_MEMORY, NULL, "no memory for sentence embeddings");
+        }
+        lens[i] = strlen(texts[i]);
+    }
+    size_t n_question = strlen(question);
+    struct embed_options opt = {.role = EMBED_QUERY};
+    struct embed_report report;
+    enum status s =
+        engine_embed(lib->embedder, &question, &n_question, 1, &opt, query, NULL, &report, e);
+    opt.role = EMBED_DOCUMENT;
+    if (!s && n) {
+        s = engine_embed(lib->embedder, texts, lens, n, &opt, vectors, NULL, &report, e);
+    }
+    for (size_t i = 0; !s && i < n; i++) {
+        items[i].cosine = dot(query, vectors + (int64_t)i * dim, dim);
+    }
+    return s;
+}
+
+static int by_score(const void *a, const void *b)
+{
+    const struct evidence *x = a;
+    const struct evidence *y = b;
+    if (x->score != y->score) {
+        return x->score < y->score ? 1 : -1;
+    }
+    if (x->passage != y->passage) {
+        return x->passage < y->passage ? -1 : 1;
+    }
+    return (x->start > y->start) - (x->start < y->start);
+}
+
+/* Terms met by each passage with its heading and title; weighs the question's terms by them. */
+static enum status weigh(const char *question, const struct search_result *found,
+                         struct arena *arena, struct evidence_set *set, uint64_t *heading_met,
+                         struct err *e)
+{
+    enum status s = terms_of(question, strlen(question), arena, &set->terms);
+    uint64_t *met = arena_array(arena, found->n, sizeof *met);
+    if (!met || s) {
+        return err_set(e, ERR_MEMORY, NULL, "no memory for the question's words");
+    }
+    for (size_t i = 0; i < found->n; i++) {
+        const struct passage *p = &found->items[i];
+        const char *h = arena_printf(arena, "%s %s", p->document.title ? p->document.title : "",
+                                     p->chunk.heading ? p->chunk.heading : "");
+        uint64_t head = 0;
+        uint64_t body = 0;
+        if (!h || terms_met(&set->terms, h, strlen(h), &head) ||
+            terms_met(&set->terms, p->chunk.text, p->chunk.text_len, &body)) {
+            return err_set(e, ERR_MEMORY, NULL, "no memory for the question's words");
+        }
+        heading_met[i] = head;
+        met[i] = head | body;
+        set->met_anywhere |= met[i];
+    }
+    terms_weigh(&set->terms, met, found->n);
+    for (size_t i = 0; i < found->n; i++) {
+        float share = terms_share(&set->terms, met[i]);
+        set->best_share = share > set->best_share ? share : set->best_share;
+        set->best_cosine =
+            found->items[i].cosine > set->best_cosine ? found->items[i].cosine : set->best_cosine;
+    }
+    return OK;
+}
+
+enum status evidence_collect(const struct library *lib, const char *question,
+                             const struct search_result *found, struct arena *arena,
+                             struct evidence_set *out, struct err *e)
+{
+    struct evidence_set set = {0};
+    uint64_t *heading_met = arena_array(arena, found->n, sizeof *heading_met);
+    set.items = arena_array(arena, MAX_SENTENCES, sizeof *set.items);
+    if (!heading_met || !set.items) {
+        return err_set(e, ERR_MEMORY, NULL, "no memory for evidence");
+    }
+    enum status s = weigh(question, found, arena, &set, heading_met, e);
+    if (s) {
+        return s;
+    }
+    set.n = split(found, set.items);
+    s = embed_sentences(lib, question, found, set.items, set.n, arena, e);
+    for (size_t i = 0; !s && i < set.n; i++) {
+        struct evidence *ev = &set.items[i];
+        size_t n = ev->end - ev->start;
+        if (terms_met(&set.terms, ev->text, n, &ev->met)) {
+            return err_set(e, ERR_MEMORY, NULL, "no memory for evidence");
+        }
+        ev->met_around = ev->met | heading_met[ev->passage];
+        ev->share =
+            0.5f * (terms_share(&set.terms, ev->met) + terms_share(&set.terms, ev->met_around));
+        ev->answers_kind = terms_answers_kind(&set.terms, ev->text, n);
+        ev->score = W_COSINE * ev->cosine + W_SHARE * ev->share +
+                    W_PASSAGE * found->items[ev->passage].score +
+                    (ev->answers_kind ? W_KIND : 0.0f);
+        set.best_cosine = ev->cosine > set.best_cosine ? ev->cosine : set.best_cosine;
+    }
+    if (s) {
+        return s;
+    }
+    qsort(set.items, set.n, sizeof *set.items, by_score);
+    *out = set;
+    return OK;
+}
+
+static const char *list_terms(const struct terms *t, uint64_t which, struct arena *arena)
+{
+    struct buf b = {0};
+    for (size_t i = 0; i < t->n; i++) {
+        if (which >> i & 1) {
+            buf_printf(&b, "%s\"%s\"", b.len ? ", " : "", t->items[i].text);
+        }
+    }
+    const char *r = b.failed || !b.data ? "" : arena_strdup(arena, b.data);
+    buf_fini(&b);
+    return r ? r : "";
+}
+
+const char *evidence_refusal(const struct evidence_set *set, const struct search_result *found,
+                             struct arena *arena)
+{
+    const char *why = NULL;
+    uint64_t missing = terms_missing_hard(&set->terms, set->met_anywhere);
+    if (!found->n || !set->n) {
+        why = "the library holds nothing that could answer it";
+    } else if (missing) {
+        why = arena_printf(arena, "no passage that was found mentions %s",
+                           list_terms(&set->terms, missing, arena));
+    } else if (set->best_cosine < COSINE_NEVER || set->best_share < SHARE_ALWAYS ||
+               (set->best_cosine < COSINE_ALONE && set->best_share < SHARE_NEEDED)) {
+        why = arena_printf(arena,
+                           "the nearest passages are about something else (similarity %.2f, %.0f "
+                           "%% of the question's words)",
+                           (double)set->best_cosine, 100 * (double)set->best_share);
+    } else {
+        return NULL;
+    }
+    return why ? why : "the library holds nothing that could answer it";
+}

@@ -1,0 +1,106 @@
+/* The support check: see support.h. */
+#include "retrieve/support.h"
+
+#include <string.h>
+#include <strings.h>
+
+static const float ENOUGH = 0.6f;
+/* A supporting sentence must itself bear on the question: not much worse than the best evidence. */
+static const float NEAR_BEST = 0.30f;
+
+static bool is_negated(const char *text, size_t n)
+{
+    static const char *const words[] = {"not",     "no",      "never",   "none",  "cannot",
+                                        "without", "nor",     "neither", "isn't", "aren't",
+                                        "doesn't", "don't",   "didn't",  "won't", "can't",
+                                        "wasn't",  "weren't", "couldn't"};
+    struct word w;
+    size_t pos = 0;
+    while (word_next(text, n, &pos, &w)) {
+        size_t len = w.span.end - w.span.start;
+        for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+            if (strlen(words[i]) == len && strncasecmp(words[i], text + w.span.start, len) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* What the evidence meets, alone and with the rest of its passage. */
+static bool meets(const struct terms *t, const struct evidence *ev,
+                  const struct search_result *found, uint64_t *alone, uint64_t *beside)
+{
+    const struct chunk *c = &found->items[ev->passage].chunk;
+    uint32_t from = ev->start - c->start > 300 ? ev->start - c->start - 300 : 0;
+    uint32_t to = ev->end - c->start + 300;
+    to = to > c->text_len ? (uint32_t)c->text_len : to;
+    uint64_t head = 0;
+    const char *heading = c->heading ? c->heading : "";
+    if (terms_met(t, ev->text, ev->end - ev->start, alone) ||
+        terms_met(t, c->text + from, to - from, beside) ||
+        terms_met(t, heading, strlen(heading), &head)) {
+        return false;
+    }
+    *beside |= head | *alone;
+    return true;
+}
+
+enum status support_check(const char *sentence, size_t n, const struct evidence_set *set,
+                          const struct search_result *found, struct support *out, struct err *e)
+{
+    struct arena arena = {0};
+    struct terms terms;
+    struct support best = {0};
+    float best_rank = -1;
+    bool invented = true;
+    enum status s = terms_of(sentence, n, &arena, &terms);
+    for (size_t i = 0; !s && i < set->n; i++) {
+        const struct evidence *ev = &set->items[i];
+        uint64_t alone = 0;
+        uint64_t beside = 0;
+        if (!meets(&terms, ev, found, &alone, &beside)) {
+            s = ERR_MEMORY;
+            break;
+        }
+        bool hard = terms_missing_hard(&terms, beside) == 0;
+        invented = invented && !hard;
+        float share = terms_share(&terms, alone);
+        float rank = share + (hard ? 1.0f : 0.0f) + 0.3f * ev->score;
+        if (terms.n && rank > best_rank) {
+            best_rank = rank;
+            best = (struct support){.by = ev, .share = share, .supported = hard};
+        }
+    }
+    uint64_t in_question = 0;
+    for (size_t i = 0; !s && i < terms.n; i++) { /* which of its words the question already had */
+        for (size_t j = 0; j < set->terms.n; j++) {
+            if (strcmp(terms.items[i].normal, set->terms.items[j].normal) == 0) {
+                in_question |= 1ull << i;
+            }
+        }
+    }
+    arena_reset(&arena);
+    if (s) {
+        return err_set(e, s, NULL, "no memory to check the answer");
+    }
+    const char *why = NULL;
+    if (!terms.n || !best.by) {
+        why = "it says nothing that could be checked";
+    } else if (invented) {
+        why = "it has names or numbers that no source has";
+    } else if (best.share < ENOUGH) {
+        why = "no source says it";
+    } else if (in_question == (terms.n == 64 ? ~0ull : (1ull << terms.n) - 1)) {
+        why = "it only repeats the question";
+    } else if (is_negated(sentence, n) !=
+               is_negated(best.by->text, best.by->end - best.by->start)) {
+        why = "the source says it with another sign of negation";
+    } else if (best.by->score < set->items[0].score - NEAR_BEST) {
+        why = "its source does not bear on the question";
+    }
+    best.supported = !why;
+    best.why = why;
+    *out = best;
+    return OK;
+}

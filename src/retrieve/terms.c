@@ -1,0 +1,234 @@
+/* Terms of a question: see terms.h. Matching is by normal form (folded, stemmed), not by bytes: a
+ * question and its answer seldom share the inflection. */
+#include "retrieve/terms.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <string.h>
+
+enum { SHARED_PREFIX = 5 };
+
+static const float kind_weight[] = {
+    [WORD_PLAIN] = 1.0f, [WORD_NUMBER] = 2.0f, [WORD_NAME] = 2.0f, [WORD_IDENT] = 2.0f};
+
+/* Words that ask and say little about what is asked for; stems as word_normal() gives them. */
+static const char *const asking[] = {
+    "explain",  "describ", "tell",  "show",   "list",  "find", "give",   "mean",
+    "defin",    "discuss", "know",  "happen", "type",  "kind", "name",   "call",
+    "main",     "best",    "way",   "differ", "use",   "work", "exampl", "thing",
+    "question", "answer",  "pleas", "sai",    "refer", "term", "number", "mani"};
+
+static bool is_asking(const char *normal)
+{
+    for (size_t i = 0; i < sizeof asking / sizeof *asking; i++) {
+        if (strcmp(asking[i], normal) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool same_word(const char *w, size_t n, const char *s)
+{
+    return strlen(s) == n && strncasecmp(w, s, n) == 0;
+}
+
+/* The question word decides what is asked for; "how many" and "how much" need the word after it. */
+static enum asked asked_of(const char *q, size_t n)
+{
+    struct word w;
+    size_t pos = 0;
+    bool how = false;
+    bool what = false;
+    for (int i = 0; i < 12 && word_next(q, n, &pos, &w); i++) {
+        const char *p = q + w.span.start;
+        size_t len = w.span.end - w.span.start;
+        if (how &&
+            (same_word(p, len, "many") || same_word(p, len, "much") || same_word(p, len, "large") ||
+             same_word(p, len, "long") || same_word(p, len, "tall") || same_word(p, len, "far"))) {
+            return ASKED_NUMBER;
+        }
+        if (what && (same_word(p, len, "year") || same_word(p, len, "date") ||
+                     same_word(p, len, "century") || same_word(p, len, "month") ||
+                     same_word(p, len, "day"))) {
+            return ASKED_TIME;
+        }
+        if (same_word(p, len, "when")) {
+            return i == 0 ? ASKED_TIME : ASKED_ANY;
+        }
+        if (same_word(p, len, "who") || same_word(p, len, "whom") || same_word(p, len, "whose")) {
+            return ASKED_PERSON;
+        }
+        if (same_word(p, len, "where")) {
+            return ASKED_PLACE;
+        }
+        how = same_word(p, len, "how");
+        what = what || same_word(p, len, "what") || same_word(p, len, "which");
+    }
+    return ASKED_ANY;
+}
+
+static bool known(const struct terms *t, const char *normal)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        if (strcmp(t->items[i].normal, normal) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum status terms_of(const char *question, size_t n, struct arena *arena, struct terms *out)
+{
+    *out = (struct terms){.asked = asked_of(question, n)};
+    struct buf normal = {0};
+    struct word w;
+    size_t pos = 0;
+    enum status s = OK;
+    while (!s && out->n < TERMS_MAX && word_next(question, n, &pos, &w)) {
+        if (w.stop) {
+            continue;
+        }
+        const char *p = question + w.span.start;
+        size_t len = w.span.end - w.span.start;
+        buf_reset(&normal);
+        word_normal(p, len, &normal);
+        if (normal.failed) {
+            s = ERR_MEMORY;
+            break;
+        }
+        if (!normal.len || known(out, normal.data)) {
+            continue;
+        }
+        struct term *t = &out->items[out->n];
+        t->text = arena_strndup(arena, p, len);
+        t->normal = arena_strndup(arena, normal.data, normal.len);
+        t->n_normal = normal.len;
+        t->kind = w.kind;
+        t->weight = w.kind == WORD_PLAIN && is_asking(normal.data) ? 0.25f : kind_weight[w.kind];
+        s = t->text && t->normal ? OK : ERR_MEMORY;
+        out->n++;
+    }
+    buf_fini(&normal);
+    return s;
+}
+
+static bool meets(const struct term *t, const char *w, size_t n)
+{
+    if (n == t->n_normal && memcmp(w, t->normal, n) == 0) {
+        return true;
+    }
+    size_t shared = n < t->n_normal ? n : t->n_normal;
+    return t->kind != WORD_NUMBER && shared >= SHARED_PREFIX && memcmp(w, t->normal, shared) == 0;
+}
+
+static void match(const struct terms *t, const char *word, size_t n, struct buf *normal,
+                  uint64_t *met)
+{
+    buf_reset(normal);
+    word_normal(word, n, normal);
+    for (size_t i = 0; normal->len && i < t->n; i++) {
+        if (meets(&t->items[i], normal->data, normal->len)) {
+            *met |= 1ull << i;
+        }
+    }
+}
+
+/* foo_bar-baz.Qux -> foo, bar, baz, Qux; fooBar -> foo, Bar */
+static void match_parts(const struct terms *t, const char *word, size_t n, struct buf *normal,
+                        uint64_t *met)
+{
+    size_t start = 0;
+    for (size_t i = 1; i <= n; i++) {
+        bool sep = i < n && !isalnum((unsigned char)word[i]) && (unsigned char)word[i] < 0x80;
+        bool camel =
+            i < n && islower((unsigned char)word[i - 1]) && isupper((unsigned char)word[i]);
+        if (i == n || sep || camel) {
+            if (i > start) {
+                match(t, word + start, i - start, normal, met);
+            }
+            start = sep ? i + 1 : i;
+        }
+    }
+}
+
+enum status terms_met(const struct terms *t, const char *text, size_t n, uint64_t *met)
+{
+    struct buf normal = {0};
+    struct word w;
+    size_t pos = 0;
+    uint64_t m = 0;
+    while (word_next(text, n, &pos, &w)) {
+        if (w.stop) {
+            continue;
+        }
+        const char *p = text + w.span.start;
+        size_t len = w.span.end - w.span.start;
+        match(t, p, len, &normal, &m);
+        if (w.kind == WORD_IDENT) {
+            match_parts(t, p, len, &normal, &m);
+        }
+    }
+    bool failed = normal.failed;
+    buf_fini(&normal);
+    if (!failed) {
+        *met = m;
+    }
+    return failed ? ERR_MEMORY : OK;
+}
+
+void terms_weigh(struct terms *t, const uint64_t *met, size_t n)
+{
+    for (size_t i = 0; i < t->n && n; i++) {
+        float df = 0.5f;
+        for (size_t j = 0; j < n; j++) {
+            df += met[j] >> i & 1 ? 1.0f : 0.0f;
+        }
+        t->items[i].weight *= logf(1.0f + (float)n / df);
+    }
+}
+
+float terms_share(const struct terms *t, uint64_t met)
+{
+    float sum = 0;
+    float all = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        all += t->items[i].weight;
+        sum += met >> i & 1 ? t->items[i].weight : 0.0f;
+    }
+    return all > 0 ? sum / all : 1.0f;
+}
+
+uint64_t terms_missing_hard(const struct terms *t, uint64_t met)
+{
+    uint64_t missing = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        if (t->items[i].kind != WORD_PLAIN && !(met >> i & 1)) {
+            missing |= 1ull << i;
+        }
+    }
+    return missing;
+}
+
+bool terms_answers_kind(const struct terms *t, const char *text, size_t n)
+{
+    if (t->asked == ASKED_ANY) {
+        return true;
+    }
+    enum word_kind want =
+        t->asked == ASKED_NUMBER || t->asked == ASKED_TIME ? WORD_NUMBER : WORD_NAME;
+    struct buf normal = {0};
+    struct word w;
+    size_t pos = 0;
+    bool found = false;
+    while (!found && word_next(text, n, &pos, &w)) {
+        if (w.kind != want) {
+            continue;
+        }
+        uint64_t in_question = 0;
+        match(t, text + w.span.start, w.span.end - w.span.start, &normal, &in_question);
+        found = in_question == 0; /* repeating the question's own name is no answer */
+    }
+    buf_fini(&normal);
+    return found;
+}
