@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/sha.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,8 +143,9 @@ static void sync_dir(const char *path)
 
 enum status file_replace(const char *path, const void *data, size_t n, struct err *e)
 {
+    static atomic_uint n_made; /* two threads may replace the same file */
     struct buf tmp = {0};
-    buf_printf(&tmp, "%s.tmp.%ld", path, (long)getpid());
+    buf_printf(&tmp, "%s.tmp.%ld.%u", path, (long)getpid(), atomic_fetch_add(&n_made, 1));
     if (tmp.failed) {
         buf_fini(&tmp);
         return err_set(e, ERR_MEMORY, path, "no memory for its name");
