@@ -6,8 +6,8 @@
  *  2. A chunk's byte range lies inside its document's stored text.
  *  3. Vectors were all made by the embedding model whose identity the store names; writing or
  * searching with another is ERR_MISMATCH.
- *  4. Every committed change increases the generation; derived files carry the generation they were
- * made from.
+ *  4. Every committed change of documents, chunks or vectors increases the generation; derived
+ * files carry the generation they were made from.
  *
  * One process writes at a time (ERR_BUSY names the holder's pid where it can); any number read. A
  * struct store belongs to one thread. The schema's version is in user_version: an older one is
@@ -65,6 +65,8 @@ struct chunk {
     int32_t n_tokens;       /* of the embedding model */
     const char *text;       /* document text [start, end) */
     size_t text_len;
+    const char *embed_hash; /* of what was embedded, for store_find_vector; NULL: none. Only read by
+                               store_put */
 };
 
 /* Adds or replaces by uri, with chunks and their vectors ([n_chunks][dim] floats, normalised), in
@@ -76,6 +78,12 @@ MUST_CHECK enum status store_delete(struct store *s, int64_t document_id, struct
 /* Only the times and size of an unchanged document. */
 MUST_CHECK enum status store_touch(struct store *s, int64_t document_id, int64_t size,
                                    int64_t mtime_ns, struct err *e);
+
+/* Several writes in one transaction: all of them or, after store_rollback or a kill, none. A
+ * failure inside undoes only its own write, but for a full disk, which undoes the batch. */
+MUST_CHECK enum status store_begin(struct store *s, struct err *e);
+MUST_CHECK enum status store_commit(struct store *s, struct err *e);
+void store_rollback(struct store *s);
 
 /* Results live in `arena`. ERR_NOT_FOUND when there is none. */
 MUST_CHECK enum status store_document(struct store *s, int64_t id, bool with_text,
@@ -89,6 +97,9 @@ MUST_CHECK enum status store_chunk_at(struct store *s, int64_t document_id, int3
 /* Float vector of a chunk into out[dim]. */
 MUST_CHECK enum status store_vector(struct store *s, int64_t chunk_id, float *out, int64_t dim,
                                     struct err *e);
+/* The vector of any chunk with this embed_hash: equal passages need not be embedded again. */
+MUST_CHECK enum status store_find_vector(struct store *s, const char *embed_hash, float *out,
+                                         int64_t dim, struct err *e);
 /* Calls visit for every chunk's vector in ascending chunk id. */
 MUST_CHECK enum status store_each_vector(struct store *s,
                                          enum status (*visit)(void *ctx, int64_t chunk_id,
