@@ -4,6 +4,7 @@
 #include "model/weights_internal.h"
 
 #include "model/gguf.h"
+#include "model/hf.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -233,6 +234,8 @@ enum status weights_open(const char *path, struct weights **out, struct err *e)
     w->path = arena_strdup(&w->arena, path);
     if (!w->path) {
         s = err_set(e, ERR_MEMORY, path, "no memory to open a model");
+    } else if (file_is_dir(path)) {
+        s = hf_open(w, e);
     } else {
         s = gguf_open(w, w->path, e);
     }
