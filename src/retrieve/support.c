@@ -1,6 +1,7 @@
 /* The support check: see support.h. */
 #include "retrieve/support.h"
 
+#include <ctype.h>
 #include <string.h>
 #include <strings.h>
 
@@ -46,6 +47,23 @@ static bool meets(const struct terms *t, const struct evidence *ev,
     return true;
 }
 
+/* "Lyon is ...": the first word of a sentence is capitalised anyway, so it counts as a name here
+ * unless it looks like an adverb ("Additionally"). */
+static void harden_first_word(struct terms *t, const char *sentence, size_t n)
+{
+    struct word w;
+    size_t pos = 0;
+    if (!t->n || !word_next(sentence, n, &pos, &w) || w.stop || w.kind != WORD_PLAIN) {
+        return;
+    }
+    size_t len = w.span.end - w.span.start;
+    const char *p = sentence + w.span.start;
+    bool adverb = len > 4 && memcmp(p + len - 2, "ly", 2) == 0;
+    if (isupper((unsigned char)*p) && !adverb) {
+        t->items[0].kind = WORD_NAME;
+    }
+}
+
 enum status support_check(const char *sentence, size_t n, const struct evidence_set *set,
                           const struct search_result *found, struct support *out, struct err *e)
 {
@@ -55,6 +73,9 @@ enum status support_check(const char *sentence, size_t n, const struct evidence_
     float best_rank = -1;
     bool invented = true;
     enum status s = terms_of(sentence, n, &arena, &terms);
+    if (!s) {
+        harden_first_word(&terms, sentence, n);
+    }
     for (size_t i = 0; !s && i < set->n; i++) {
         const struct evidence *ev = &set->items[i];
         uint64_t alone = 0;
@@ -69,7 +90,7 @@ enum status support_check(const char *sentence, size_t n, const struct evidence_
         float rank = share + (hard ? 1.0f : 0.0f) + 0.3f * ev->score;
         if (terms.n && rank > best_rank) {
             best_rank = rank;
-            best = (struct support){.by = ev, .share = share, .supported = hard};
+            best = (struct support){.by = ev, .share = share};
         }
     }
     uint64_t in_question = 0;

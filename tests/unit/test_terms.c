@@ -1,0 +1,162 @@
+/* Terms of a question, and the support check on top of them. */
+#include "common/test.h"
+
+#include "retrieve/support.h"
+#include "retrieve/terms.h"
+
+#include <string.h>
+
+static struct terms terms(struct arena *a, const char *q)
+{
+    struct terms t;
+    assert_ok(terms_of(q, strlen(q), a, &t));
+    return t;
+}
+
+static uint64_t met(const struct terms *t, const char *text)
+{
+    uint64_t m = 0;
+    assert_ok(terms_met(t, text, strlen(text), &m));
+    return m;
+}
+
+static void content_words_are_kept_once(void **state)
+{
+    (void)state;
+    struct arena a = {0};
+    struct terms t = terms(&a, "What is the capital of France, the capital?");
+    assert_int_equal(t.n, 2);
+    assert_string_equal(t.items[0].text, "capital");
+    assert_string_equal(t.items[1].text, "France");
+    assert_int_equal(t.items[1].kind, WORD_NAME);
+    assert_true(t.items[1].weight > t.items[0].weight);
+    arena_reset(&a);
+}
+
+static void inflection_case_and_identifiers_meet(void **state)
+{
+    (void)state;
+    struct arena a = {0};
+    struct terms t = terms(&a, "creating indexes for max connections in Postgres");
+    assert_int_equal(t.n, 5);
+    uint64_t m = met(&t, "CREATE an index; max_connections; PostgreSQL");
+    assert_int_equal(m, 31);
+    assert_int_equal(met(&t, "nothing here"), 0);
+    assert_true(terms_share(&t, m) == 1.0f);
+    arena_reset(&a);
+}
+
+static void numbers_match_exactly(void **state)
+{
+    (void)state;
+    struct arena a = {0};
+    struct terms t = terms(&a, "was it 12,345 or 2014?");
+    assert_int_equal(t.n, 2);
+    assert_int_equal(met(&t, "in 12345 cases"), 1);
+    assert_int_equal(met(&t, "in 20145 cases"), 0);
+    assert_int_equal(terms_missing_hard(&t, 1), 2);
+    arena_reset(&a);
+}
+
+static void question_words_decide_what_is_asked(void **state)
+{
+    (void)state;
+    struct arena a = {0};
+    assert_int_equal(terms(&a, "When was it built?").asked, ASKED_TIME);
+    assert_int_equal(terms(&a, "How many wheels has a truck?").asked, ASKED_NUMBER);
+    assert_int_equal(terms(&a, "In what year did it start?").asked, ASKED_TIME);
+    assert_int_equal(terms(&a, "Who wrote it?").asked, ASKED_PERSON);
+    assert_int_equal(terms(&a, "How does it work?").asked, ASKED_ANY);
+    struct terms t = terms(&a, "How many wheels has a truck?");
+    assert_true(terms_answers_kind(&t, "It has 18 wheels.", 17));
+    assert_false(terms_answers_kind(&t, "It has wheels.", 14));
+    arena_reset(&a);
+}
+
+static void rare_words_weigh_more(void **state)
+{
+    (void)state;
+    struct arena a = {0};
+    struct terms t = terms(&a, "table vacuum");
+    uint64_t seen[4] = {1, 1, 1, 3};
+    terms_weigh(&t, seen, 4);
+    assert_true(t.items[1].weight > 1.5f * t.items[0].weight);
+    arena_reset(&a);
+}
+
+/* One passage, its sentences as evidence. */
+static const char *const SOURCE =
+    "Paris is the capital of France. It has 2,102,650 inhabitants. It does not lie on the coast.";
+
+static struct support check(const char *sentence)
+{
+    static struct passage p;
+    static struct search_result found;
+    static struct evidence ev[3];
+    static struct evidence_set set;
+    static struct arena a;
+    p.chunk = (struct chunk){.start = 100,
+                             .end = 100 + (uint32_t)strlen(SOURCE),
+                             .text = SOURCE,
+                             .text_len = strlen(SOURCE),
+                             .heading = "Cities"};
+    found = (struct search_result){.items = &p, .n = 1};
+    struct text_span sp;
+    size_t pos = 0;
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(sentence_next(SOURCE, strlen(SOURCE), &pos, &sp));
+        ev[i] = (struct evidence){.start = 100 + sp.start,
+                                  .end = 100 + sp.end,
+                                  .text = SOURCE + sp.start,
+                                  .score = 0.8f - 0.1f * (float)i};
+    }
+    set = (struct evidence_set){
+        .items = ev, .n = 3, .terms = terms(&a, "What is the capital of France?")};
+    struct support s;
+    struct err e = {0};
+    assert_ok_err(support_check(sentence, strlen(sentence), &set, &found, &s, &e), &e);
+    return s;
+}
+
+static void what_a_source_says_is_supported_there(void **state)
+{
+    (void)state;
+    struct support s = check("The capital of France is Paris.");
+    assert_true(s.supported);
+    assert_int_equal(s.by->start, 100);
+    s = check("Paris");
+    assert_true(s.supported);
+    s = check("It has 2102650 inhabitants.");
+    assert_true(s.supported);
+    assert_int_equal(s.by->start, 132);
+}
+
+static void inventions_are_not(void **state)
+{
+    (void)state;
+    assert_string_equal(check("Lyon is the capital of France.").why,
+                        "it has names or numbers that no source has");
+    assert_string_equal(check("Paris has 3 million inhabitants.").why,
+                        "it has names or numbers that no source has");
+    assert_string_equal(check("It is famous for delicious pastry and museums.").why,
+                        "no source says it");
+    assert_string_equal(check("The capital of France is the capital of France.").why,
+                        "it only repeats the question");
+    assert_string_equal(check("Paris is not the capital of France.").why,
+                        "the source says it with another sign of negation");
+    assert_string_equal(check("!").why, "it says nothing that could be checked");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(content_words_are_kept_once),
+        cmocka_unit_test(inflection_case_and_identifiers_meet),
+        cmocka_unit_test(numbers_match_exactly),
+        cmocka_unit_test(question_words_decide_what_is_asked),
+        cmocka_unit_test(rare_words_weigh_more),
+        cmocka_unit_test(what_a_source_says_is_supported_there),
+        cmocka_unit_test(inventions_are_not),
+    };
+    return cmocka_run_group_tests_name("terms", tests, NULL, NULL);
+}
