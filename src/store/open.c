@@ -163,15 +163,17 @@ static char *immutable_uri(const char *path)
     return buf_take(&b);
 }
 
-/* Write-ahead mode wants to write its -shm file even for reading. Where the folder cannot be
- * written to and no writer left anything in the log, the database file alone is the whole truth. */
-static enum status open_read_only_folder(struct store *s, bool *empty, bool *older, struct err *e)
+/* Write-ahead mode wants to write its -shm file even for reading. Where that cannot be
+ * written and no writer left anything in the log, the database file alone is the whole truth. */
+static enum status open_immutable(struct store *s, enum status why, bool *empty, bool *older,
+                                  struct err *e)
 {
     disconnect(s);
     if (has_wal(s)) {
-        return err_set(e, ERR_IO, s->path,
-                       "this folder is read-only and its last writer left work to finish: run "
-                       "`hearth status` as the owner once, or copy the folder");
+        return err_set(e, why, s->path,
+                       "%s, and its last writer left work to finish: run `hearth status` as the "
+                       "owner once there is room, or copy the folder",
+                       why == ERR_NO_SPACE ? "the disk is full" : "this folder is read-only");
     }
     char *uri = immutable_uri(s->path);
     if (!uri) {
@@ -196,8 +198,9 @@ static enum status open_for_reading(struct store *s, bool *older, struct err *e)
     }
     enum status st = connect_to(s, s->path, SQLITE_OPEN_READONLY, e);
     st = st ? st : store_schema_check(s, &empty, older, e);
-    if (st == ERR_IO && access(s->home, W_OK) != 0 && access(s->path, R_OK) == 0) {
-        st = open_read_only_folder(s, &empty, older, e);
+    bool cannot_write = st == ERR_NO_SPACE || (st == ERR_IO && access(s->home, W_OK) != 0);
+    if (cannot_write && access(s->path, R_OK) == 0) {
+        st = open_immutable(s, st, &empty, older, e);
     }
     if (!st && empty) {
         return missing(s, e);

@@ -66,9 +66,29 @@ const char *const store_sql[STATEMENT_COUNT] = {
                  "(SELECT count(DISTINCT source) FROM documents)",
 };
 
+static bool file_is_full(sqlite3_file *f)
+{
+    int en = 0;
+    return f && f->pMethods && f->pMethods->xFileControl(f, SQLITE_FCNTL_LAST_ERRNO, &en) == 0 &&
+           (en == ENOSPC || en == EDQUOT || en == EFBIG);
+}
+
+/* A quota or a limit of file size comes as a plain I/O error. What the system said is kept with the
+ * file; sqlite3_system_errno() gives errno as later calls have left it. */
+static bool is_full(sqlite3 *db, int rc)
+{
+    sqlite3_file *f = NULL, *log = NULL;
+    if (!db || (rc != SQLITE_IOERR_WRITE && rc != SQLITE_IOERR_FSYNC)) {
+        return false;
+    }
+    (void)sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &f);
+    (void)sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+    return file_is_full(f) || file_is_full(log);
+}
+
 /* Inputs are checked before they are bound, so a broken constraint or a missing table means that
  * the file contradicts itself: ERR_FORMAT, not our mistake. */
-static enum status code_of(int rc, int system_errno)
+static enum status code_of(int rc, bool full)
 {
     switch (rc & 0xff) {
     case SQLITE_FULL:
@@ -80,9 +100,7 @@ static enum status code_of(int rc, int system_errno)
         if (rc == SQLITE_IOERR_SHORT_READ) {
             return ERR_FORMAT;
         }
-        return system_errno == ENOSPC || system_errno == EDQUOT || system_errno == EFBIG
-                   ? ERR_NO_SPACE
-                   : ERR_IO;
+        return full || rc == SQLITE_IOERR_SHMSIZE ? ERR_NO_SPACE : ERR_IO;
     case SQLITE_NOMEM:
         return ERR_MEMORY;
     case SQLITE_BUSY:
@@ -111,9 +129,8 @@ static enum status code_of(int rc, int system_errno)
 
 enum status store_error(struct store *s, int rc, const char *what, struct err *e)
 {
-    int en = s->db ? sqlite3_system_errno(s->db) : 0;
     const char *detail = s->db && sqlite3_errcode(s->db) ? sqlite3_errmsg(s->db) : NULL;
-    enum status st = code_of(rc, en);
+    enum status st = code_of(rc, is_full(s->db, rc));
     detail = detail ? detail : sqlite3_errstr(rc);
     if ((rc & 0xff) == SQLITE_NOTADB) {
         return err_set(e, st, s->path, "not a database: %s", detail);
