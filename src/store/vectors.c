@@ -117,13 +117,8 @@ static void attach(struct vectors *v, const uint8_t *data, const struct layout *
     }
 }
 
-struct wanted { /* what the file must have been built from */
-    uint64_t count;
-    struct store_state state;
-};
-
 /* Maps the file if it is whole and belongs to this state of this store. */
-static bool map_file(struct vectors *v, const char *path, const struct wanted *w)
+static bool map_file(struct vectors *v, const char *path, const struct store_state *w)
 {
     struct file_map m = {0};
     struct file_head h = {0};
@@ -135,10 +130,10 @@ static bool map_file(struct vectors *v, const char *path, const struct wanted *w
         memcpy(&h, m.data, sizeof h);
     }
     bool good = memcmp(h.magic, magic, sizeof magic) == 0 && h.version == VERSION &&
-                h.head_checksum == head_checksum(&h) && h.zero == 0 && h.count == w->count &&
-                h.dim == (uint64_t)w->state.dim && h.generation == (uint64_t)w->state.generation &&
-                h.store_id == w->state.store_id && layout_of(h.count, h.dim, &l) &&
-                l.total == m.size && h.checksum == checksum(m.data + sizeof h, m.size - sizeof h);
+                h.head_checksum == head_checksum(&h) && h.zero == 0 && h.dim == (uint64_t)w->dim &&
+                h.generation == (uint64_t)w->generation && h.store_id == w->store_id &&
+                layout_of(h.count, h.dim, &l) && l.total == m.size &&
+                h.checksum == checksum(m.data + sizeof h, m.size - sizeof h);
     if (!good) {
         file_map_close(&m);
         return false;
@@ -201,33 +196,39 @@ static enum status build_row(void *ctx, int64_t chunk_id, const float *vector, i
     return OK;
 }
 
-static void finish_image(struct builder *b, const struct wanted *w)
+static void finish_image(struct builder *b, const struct store_state *w)
 {
     struct file_head h = {.version = VERSION,
                           .dim = (uint32_t)b->dim,
                           .count = b->count,
-                          .generation = (uint64_t)w->state.generation,
-                          .store_id = w->state.store_id};
+                          .generation = (uint64_t)w->generation,
+                          .store_id = w->store_id};
     memcpy(h.magic, magic, sizeof magic);
     h.checksum = checksum(b->image + sizeof h, b->l.total - sizeof h);
     h.head_checksum = head_checksum(&h);
     memcpy(b->image, &h, sizeof h);
 }
 
-static enum status build(struct store *s, const struct wanted *w, struct builder *b, struct err *e)
+static enum status build(struct store *s, const struct store_state *w, struct builder *b,
+                         struct err *e)
 {
-    b->count = (size_t)w->count;
-    b->dim = (size_t)w->state.dim;
+    int64_t count = 0;
+    enum status st = store_count_vectors(s, &count, e);
+    if (st) {
+        return st;
+    }
+    b->count = (size_t)count;
+    b->dim = (size_t)w->dim;
     b->bad = -1;
-    if (!layout_of(w->count, (uint64_t)w->state.dim, &b->l)) {
-        return err_set(e, ERR_LIMIT, s->path, "%llu vectors of %lld numbers are too many",
-                       (unsigned long long)w->count, (long long)w->state.dim);
+    if (!layout_of((uint64_t)count, (uint64_t)w->dim, &b->l)) {
+        return err_set(e, ERR_LIMIT, s->path, "%lld vectors of %lld numbers are too many",
+                       (long long)count, (long long)w->dim);
     }
     b->image = mem_aligned(b->l.total, 1);
     if (!b->image) {
         return err_set(e, ERR_MEMORY, s->path, "no memory for %zu bytes of vectors", b->l.total);
     }
-    enum status st = store_each_vector(s, build_row, b, e);
+    st = store_each_vector(s, build_row, b, e);
     if (st && b->bad >= 0) {
         st = err_set(e, ERR_FORMAT, s->path, "the vector of chunk %lld holds no numbers",
                      (long long)b->bad);
@@ -245,7 +246,7 @@ static enum status build(struct store *s, const struct wanted *w, struct builder
 /* Builds the image, writes it, and maps the file; keeps the image where that cannot be (a read-only
  * folder, a full disk): the search works all the same and the next open tries again. */
 static enum status rebuild(struct vectors *v, struct store *s, const char *path,
-                           const struct wanted *w, struct err *e)
+                           const struct store_state *w, struct err *e)
 {
     struct builder b = {0};
     enum status st = build(s, w, &b, e);
@@ -267,15 +268,12 @@ static enum status rebuild(struct vectors *v, struct store *s, const char *path,
 static enum status open_at(struct vectors *v, struct store *s, const char *path, bool *rebuilt,
                            struct err *e)
 {
-    struct wanted w = {0};
-    int64_t count = 0;
+    struct store_state w;
     enum status st = store_snapshot_begin(s, e);
     if (st) {
         return st;
     }
-    st = store_state(s, &w.state, e);
-    st = st ? st : store_count_vectors(s, &count, e);
-    w.count = (uint64_t)count;
+    st = store_state(s, &w, e);
     if (!st && !map_file(v, path, &w)) {
         *rebuilt = true;
         st = rebuild(v, s, path, &w, e);
