@@ -59,6 +59,10 @@ void kv_seq_truncate(
     struct kv *kv, int32_t seq,
     int64_t n_tokens); /* forget positions >= n_tokens; blocks go back to the pool */
 
+/* Tokens that seq (or a new one, -1) could still take; bytes of the pool. */
+int64_t kv_free_tokens(const struct kv *kv, int32_t seq);
+size_t kv_bytes(const struct kv *kv);
+
 /* One run of tokens to append to a sequence. */
 struct model_run {
     int32_t seq;
@@ -67,9 +71,9 @@ struct model_run {
     bool all_logits; /* logits of every row; otherwise of the last one only */
 };
 /* Appends the runs (together at most max_batch rows) to their sequences and writes logits rows of
- * n_vocab floats in order to `logits`. No allocation. ERR_CONTEXT when the kv pool is full (nothing
- * is appended then). `cancel` (may be NULL) is looked at between layers: ERR_CANCELLED, and the
- * sequences are as before. */
+ * n_vocab floats in order to `logits` (NULL: none are computed). No allocation. ERR_CONTEXT when
+ * the kv pool is full (nothing is appended then). `cancel` (may be NULL) is looked at between
+ * layers: ERR_CANCELLED, and the sequences are as before. */
 MUST_CHECK enum status model_forward(struct model *m, struct kv *kv, const struct model_run *runs,
                                      int n_runs, float *logits, const volatile bool *cancel,
                                      struct err *e);

@@ -1,0 +1,151 @@
+/* BERT encoders (Devlin et al. 2018): learned positions and token types, bidirectional attention
+ * over packed texts without padding, layer norm after each residual sum, GELU. All texts are of
+ * token type 0. */
+#include "model/arch.h"
+
+#include <math.h>
+
+static enum status load_block(struct loader *l, int64_t i)
+{
+    const struct hparams *hp = &l->m->hp;
+    struct layer *b = &l->m->layers[i];
+    const char *qkv[] = {block_name(l, i, "attn_q.weight"), block_name(l, i, "attn_k.weight"),
+                         block_name(l, i, "attn_v.weight")};
+    const char *bias[] = {block_name(l, i, "attn_q.bias"), block_name(l, i, "attn_k.bias"),
+                          block_name(l, i, "attn_v.bias")};
+    const char *out[] = {block_name(l, i, "attn_output.weight")};
+    const char *up[] = {block_name(l, i, "ffn_up.weight")};
+    const char *down[] = {block_name(l, i, "ffn_down.weight")};
+    int64_t d = hp->d_model;
+    const int64_t heads[] = {d, d, d};
+    enum status s;
+    if ((s = load_proj(l, block_name(l, i, "attn_q|k|v.weight"), qkv, heads, 3, d, &b->qkv)) ||
+        (s = load_vectors(l, bias, heads, 3, false, &b->qkv_bias)) ||
+        (s = load_proj(l, out[0], out, &d, 1, d, &b->out)) ||
+        (s = load_vector(l, block_name(l, i, "attn_output.bias"), d, false, &b->out_bias)) ||
+        (s = load_vector(l, block_name(l, i, "attn_output_norm.weight"), d, false,
+                         &b->attn_norm)) ||
+        (s = load_vector(l, block_name(l, i, "attn_output_norm.bias"), d, false,
+                         &b->attn_norm_bias)) ||
+        (s = load_proj(l, up[0], up, &hp->d_ff, 1, d, &b->up)) ||
+        (s = load_vector(l, block_name(l, i, "ffn_up.bias"), hp->d_ff, false, &b->up_bias)) ||
+        (s = load_proj(l, down[0], down, &d, 1, hp->d_ff, &b->down)) ||
+        (s = load_vector(l, block_name(l, i, "ffn_down.bias"), d, false, &b->down_bias)) ||
+        (s = load_vector(l, block_name(l, i, "layer_output_norm.weight"), d, false,
+                         &b->ffn_norm))) {
+        return s;
+    }
+    return load_vector(l, block_name(l, i, "layer_output_norm.bias"), d, false, &b->ffn_norm_bias);
+}
+
+/* All rows of a table as floats: position and token-type tables are small. */
+static enum status load_table(struct loader *l, const char *name, int64_t rows, int64_t cols,
+                              const float **out)
+{
+    struct mat table;
+    enum status s = load_matrix(l, name, rows, cols, true, &table);
+    if (s) {
+        return s;
+    }
+    size_t n;
+    float *all =
+        size_mul((size_t)rows, (size_t)cols, &n) ? arena_array(&l->m->arena, n, sizeof *all) : NULL;
+    if (!all) {
+        return err_set(l->e, ERR_MEMORY, NULL, "no memory for the model's tables");
+    }
+    type_info(table.type)->to_float(table.source.data, all, n);
+    *out = all;
+    return OK;
+}
+
+enum status encoder_load(struct model *m, struct err *e)
+{
+    struct hparams *hp = &m->hp;
+    struct loader l;
+    enum status s = loader_init(&l, m, (size_t)hp->n_layers * 6 + 1, e);
+    if (s) {
+        return s;
+    }
+    if (q_dim(hp) != hp->d_model) {
+        return err_set(e, ERR_UNSUPPORTED, weights_path(m->w), "%s heads wider than the model",
+                       hp->arch);
+    }
+    int64_t d = hp->d_model;
+    if ((s = load_matrix(&l, "token_embd.weight", hp->n_vocab, d, true, &m->tokens)) ||
+        (s = load_table(&l, "position_embd.weight", hp->n_ctx_train, d, &m->positions)) ||
+        (s = load_vector(&l, "token_embd_norm.weight", d, false, &m->embed_norm)) ||
+        (s = load_vector(&l, "token_embd_norm.bias", d, false, &m->embed_norm_bias))) {
+        return s;
+    }
+    if (hp->n_token_types &&
+        (s = load_table(&l, "token_types.weight", hp->n_token_types, d, &m->token_types))) {
+        return s;
+    }
+    for (int64_t i = 0; i < hp->n_layers; i++) {
+        if ((s = load_block(&l, i))) {
+            return s;
+        }
+    }
+    return loader_finish(&l);
+}
+
+static void add_positions(const struct worker *w, struct pass *p)
+{
+    struct model *m = p->m;
+    size_t first, last, d = (size_t)m->hp.d_model;
+    team_share(w, (size_t)p->n, 1, &first, &last);
+    for (size_t i = first; i < last; i++) {
+        float *row = m->x + i * d;
+        const float *position = m->positions + (size_t)m->pos[i] * d;
+        for (size_t c = 0; c < d; c++) {
+            row[c] += position[c] + (m->token_types ? m->token_types[c] : 0);
+        }
+    }
+}
+
+static void block(const struct worker *w, struct pass *p, const struct layer *b)
+{
+    struct model *m = p->m;
+    const struct hparams *hp = &m->hp;
+    int64_t n = p->n, d = hp->d_model, ld = 3 * d;
+    float scale = 1.0f / sqrtf((float)hp->head_dim);
+
+    proj_mul(w, m, &b->qkv, m->x, n, m->qkv, ld);
+    op_add_bias(w, m->qkv, ld, b->qkv_bias, n, ld);
+    team_barrier(w);
+    op_attention_full(w, m->qkv, m->qkv + d, m->qkv + 2 * d, ld, m->starts, p->n_seqs, hp->n_heads,
+                      hp->head_dim, scale, m->attn, d);
+    team_barrier(w);
+    proj_mul(w, m, &b->out, m->attn, n, m->h, d);
+    op_add_bias(w, m->h, d, b->out_bias, n, d);
+    team_barrier(w);
+    op_layernorm(w, m->h, m->x, b->attn_norm, b->attn_norm_bias, hp->eps, n, d, m->x);
+    team_barrier(w);
+    proj_mul(w, m, &b->up, m->x, n, m->ff, hp->d_ff);
+    op_add_bias(w, m->ff, hp->d_ff, b->up_bias, n, hp->d_ff);
+    team_barrier(w);
+    op_gelu(w, m->ff, hp->d_ff, n, hp->d_ff);
+    team_barrier(w);
+    proj_mul(w, m, &b->down, m->ff, n, m->h, d);
+    op_add_bias(w, m->h, d, b->down_bias, n, d);
+    team_barrier(w);
+    op_layernorm(w, m->h, m->x, b->ffn_norm, b->ffn_norm_bias, hp->eps, n, d, m->x);
+    team_barrier(w);
+}
+
+bool encoder_run(const struct worker *w, struct pass *p)
+{
+    struct model *m = p->m;
+    const struct hparams *hp = &m->hp;
+    op_embed(w, &m->tokens, m->ids, p->n, m->x);
+    team_barrier(w);
+    add_positions(w, p);
+    team_barrier(w);
+    op_layernorm(w, m->x, NULL, m->embed_norm, m->embed_norm_bias, hp->eps, p->n, hp->d_model,
+                 m->x);
+    team_barrier(w);
+    for (int64_t i = 0; i < hp->n_layers; i++) {
+        block(w, p, &m->layers[i]);
+    }
+    return true;
+}

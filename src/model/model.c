@@ -1,0 +1,219 @@
+/* A model: opening and closing (see model.h for what it is).
+ *
+ * Order of opening: file, architecture, numbers, vocabulary, team, weights, buffers. Buffers come
+ * last because by then the file has shown tensors of the sizes that they follow. */
+#include "model/arch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_BATCH = 512, MAX_BATCH_ENCODER = 2048, MAX_BATCH_LIMIT = 1 << 16 };
+static const size_t scratch_bytes = (size_t)1 << 20;
+
+static enum status allocate_buffers(struct model *m, struct err *e)
+{
+    const struct hparams *hp = &m->hp;
+    size_t n = (size_t)m->max_batch, d = (size_t)hp->d_model, ff = (size_t)hp->d_ff;
+    size_t q = (size_t)q_dim(hp), qkv = q + 2 * (size_t)kv_dim(hp);
+    m->x = mem_aligned(n, d * sizeof(float));
+    m->h = mem_aligned(n, d * sizeof(float));
+    m->qkv = mem_aligned(n, qkv * sizeof(float));
+    m->attn = mem_aligned(n, q * sizeof(float));
+    m->ff_tmp = hp->is_encoder ? NULL : mem_aligned(n, 2 * ff * sizeof(float));
+    m->ff = mem_aligned(n, ff * sizeof(float));
+    m->ids = mem_aligned(n, sizeof *m->ids);
+    m->pos = mem_aligned(n, sizeof *m->pos);
+    m->logit_rows = mem_aligned(n, sizeof *m->logit_rows);
+    m->starts = mem_aligned(n + 1, sizeof *m->starts);
+    m->seqs = mem_aligned(n, sizeof *m->seqs);
+    if (!m->x || !m->h || !m->qkv || !m->attn || (!m->ff_tmp && !hp->is_encoder) || !m->ff ||
+        !m->ids || !m->pos || !m->logit_rows || !m->starts || !m->seqs) {
+        return err_set(e, ERR_MEMORY, NULL, "no memory for batches of %zu tokens", n);
+    }
+    int64_t widest = hp->d_model > hp->d_ff ? hp->d_model : hp->d_ff;
+    widest = widest > q_dim(hp) ? widest : q_dim(hp);
+    return act_init(&m->act, m->max_batch, widest, e);
+}
+
+static enum status choose_batch(struct model *m, const struct model_options *opt, struct err *e)
+{
+    int64_t n = opt->max_batch;
+    if (n < 0 || n > MAX_BATCH_LIMIT || opt->n_threads < 0 || opt->n_threads > TEAM_MAX_THREADS) {
+        return err_set(e, ERR_USAGE, NULL,
+                       "%d threads and batches of %lld tokens (0 to %d and 0 to %d are possible)",
+                       opt->n_threads, (long long)n, TEAM_MAX_THREADS, MAX_BATCH_LIMIT);
+    }
+    if (m->hp.is_encoder) { /* sees a text whole */
+        n = n ? n : MAX_BATCH_ENCODER;
+        if (m->hp.n_ctx_train > MAX_BATCH_LIMIT) {
+            return err_set(e, ERR_UNSUPPORTED, weights_path(m->w),
+                           "an encoder of texts of %lld tokens (at most %d)",
+                           (long long)m->hp.n_ctx_train, MAX_BATCH_LIMIT);
+        }
+        n = n > m->hp.n_ctx_train ? n : m->hp.n_ctx_train;
+    }
+    m->max_batch = n ? n : MAX_BATCH;
+    return OK;
+}
+
+static const char *base_name(const char *path)
+{
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') {
+        n--;
+    }
+    size_t from = n;
+    while (from > 0 && path[from - 1] != '/') {
+        from--;
+    }
+    return path + from;
+}
+
+static enum status fill_info(struct model *m, struct err *e)
+{
+    const struct hparams *hp = &m->hp;
+    struct meta_str s;
+    const char *path = weights_path(m->w);
+    const char *name = meta_string(m->w, "general.name", &s) && s.n
+                           ? arena_strndup(&m->arena, s.p, s.n)
+                           : arena_strdup(&m->arena, base_name(path));
+    const char *chat = NULL;
+    bool has_chat = meta_string(m->w, "tokenizer.chat_template", &s);
+    if (has_chat) {
+        chat = arena_strndup(&m->arena, s.p, s.n);
+    }
+    if (!name || (has_chat && !chat)) {
+        return err_set(e, ERR_MEMORY, NULL, "no memory for the model's name");
+    }
+    m->info = (struct model_info){.arch = hp->arch,
+                                  .name = name,
+                                  .is_encoder = hp->is_encoder,
+                                  .n_layers = hp->n_layers,
+                                  .d_model = hp->d_model,
+                                  .n_heads = hp->n_heads,
+                                  .n_kv_heads = hp->n_kv_heads,
+                                  .head_dim = hp->head_dim,
+                                  .d_ff = hp->d_ff,
+                                  .n_vocab = hp->n_vocab,
+                                  .n_ctx_train = hp->n_ctx_train,
+                                  .pooling = hp->pooling,
+                                  .normalize = hp->normalize,
+                                  .chat_template = chat};
+    for (size_t i = 0; i < weights_count(m->w); i++) {
+        const struct tensor *t = &weights_at(m->w, i)->t;
+        m->info.n_params += t->ne[0] * (int64_t)tensor_rows(t);
+        m->info.weight_bytes += tensor_bytes(t);
+    }
+    return OK;
+}
+
+static enum status check_vocab(const struct model *m, struct err *e)
+{
+    if (vocab_size(m->vocab) > m->hp.n_vocab) {
+        return err_set(e, ERR_FORMAT, weights_path(m->w),
+                       "the tokenizer has %d tokens, token_embd.weight only %lld rows",
+                       (int)vocab_size(m->vocab), (long long)m->hp.n_vocab);
+    }
+    return OK;
+}
+
+static enum status open_parts(struct model *m, const char *path, const struct model_options *opt,
+                              struct err *e)
+{
+    enum status s;
+    if ((s = weights_open(path, &m->w, e)) || (s = arch_find(m->w, &m->arch, e))) {
+        return s;
+    }
+    memcpy(m->hp.arch, m->arch->name, strlen(m->arch->name) + 1);
+    if ((s = m->arch->read_hparams(m->w, &m->hp, e)) || (s = choose_batch(m, opt, e)) ||
+        (s = vocab_open(m->w, &m->vocab, e)) || (s = check_vocab(m, e)) || (s = fill_info(m, e)) ||
+        (s = team_open(opt->n_threads, scratch_bytes, &m->team, e)) || (s = m->arch->load(m, e))) {
+        return s;
+    }
+    return allocate_buffers(m, e);
+}
+
+enum status model_open(const char *path, const struct model_options *opt, struct model **out,
+                       struct err *e)
+{
+    static const struct model_options defaults;
+    struct model *m = calloc(1, sizeof *m);
+    if (!m) {
+        return err_set(e, ERR_MEMORY, NULL, "no memory for a model");
+    }
+    opt = opt ? opt : &defaults;
+    m->mode = opt->mode;
+    enum status s = open_parts(m, path, opt, e);
+    if (s) {
+        model_close(m);
+        return s;
+    }
+    *out = m;
+    return OK;
+}
+
+static void proj_fini(struct proj *j)
+{
+    for (int i = 0; i < j->n_mats; i++) {
+        mat_fini(&j->mats[i]);
+    }
+}
+
+void model_close(struct model *m)
+{
+    if (!m) {
+        return;
+    }
+    kv_close(m->embed_kv);
+    for (int64_t i = 0; m->layers && i < m->hp.n_layers; i++) {
+        proj_fini(&m->layers[i].qkv);
+        proj_fini(&m->layers[i].out);
+        proj_fini(&m->layers[i].up);
+        proj_fini(&m->layers[i].down);
+    }
+    mat_fini(&m->tokens);
+    mat_fini(&m->head);
+    act_fini(&m->act);
+    void *buffers[] = {m->x,   m->h,   m->qkv,        m->attn,   m->ff_tmp, m->ff,
+                       m->ids, m->pos, m->logit_rows, m->starts, m->seqs};
+    for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++) {
+        free(buffers[i]);
+    }
+    team_close(m->team);
+    vocab_close(m->vocab);
+    weights_close(m->w);
+    arena_reset(&m->arena);
+    free(m);
+}
+
+const struct model_info *model_info(const struct model *m)
+{
+    return &m->info;
+}
+
+const struct vocab *model_vocab(const struct model *m)
+{
+    return m->vocab;
+}
+
+const struct weights *model_weights(const struct model *m)
+{
+    return m->w;
+}
+
+int model_threads(const struct model *m)
+{
+    return team_size(m->team);
+}
+
+bool model_mat_at(const struct model *m, size_t i, const char **name, enum tensor_type *type,
+                  const char **path)
+{
+    if (i >= m->n_mats) {
+        return false;
+    }
+    *name = m->mats[i].name;
+    *type = m->mats[i].mat->type;
+    *path = m->mats[i].mat->path;
+    return true;
+}
