@@ -1,6 +1,7 @@
 /* Normalizers: see tokenizer_normal.h. */
 #include "model/tokenizer_normal.h"
 
+#include "model/tokenizer_wordpiece.h"
 #include "text/unicode.h"
 
 #include <utf8proc.h>
@@ -33,7 +34,8 @@ static bool cleaned_away(uint32_t cp)
         return false;
     }
     int k = category(cp);
-    return k == UTF8PROC_CATEGORY_CC || k == UTF8PROC_CATEGORY_CF || k == UTF8PROC_CATEGORY_CO;
+    return (k == UTF8PROC_CATEGORY_CC || k == UTF8PROC_CATEGORY_CF || k == UTF8PROC_CATEGORY_CO) &&
+           !wordpiece_unassigned(cp);
 }
 
 static void put_as_is(struct buf *out, const char *p, size_t len, uint32_t cp)
@@ -61,12 +63,23 @@ static void bert_clean(const struct normal_op *op, const char *p, size_t n, stru
     }
 }
 
-static void drop_marks(const char *p, size_t n, struct buf *out)
+/* Nonspacing marks, as BERT's reference knows them: one became a spacing mark since. */
+static bool bert_mark(uint32_t cp)
+{
+    return (category(cp) == UTF8PROC_CATEGORY_MN && !wordpiece_unassigned(cp)) || cp == 0x1734;
+}
+
+static bool any_mark(uint32_t cp)
+{
+    return uni_class(cp) & UNI_MARK;
+}
+
+static void drop_marks(const char *p, size_t n, bool (*mark)(uint32_t cp), struct buf *out)
 {
     uint32_t cp;
     for (size_t i = 0, len; i < n; i += len) {
         len = utf8_decode(p + i, n - i, &cp);
-        if (cp < 128 || category(cp) != UTF8PROC_CATEGORY_MN) {
+        if (cp < 128 || !mark(cp)) {
             buf_put(out, p + i, len);
         }
     }
@@ -124,7 +137,7 @@ static void bert(const struct normal_op *op, const char *p, size_t n, struct buf
         uni_normalize(UNI_NFD, a.data, a.len, &b);
         buf_reset(&a);
         if (!b.failed) {
-            drop_marks(b.data, b.len, &a);
+            drop_marks(b.data, b.len, bert_mark, &a);
         }
         a.failed |= b.failed;
     }
@@ -207,7 +220,7 @@ static void apply(const struct normal_op *op, const char *p, size_t n, struct bu
         lower(p, n, out);
         break;
     case NORMAL_STRIP_ACCENTS:
-        drop_marks(p, n, out);
+        drop_marks(p, n, any_mark, out);
         break;
     case NORMAL_STRIP:
         strip(op, p, n, out);

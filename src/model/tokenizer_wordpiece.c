@@ -75,7 +75,9 @@ bool wordpiece_is_punct(uint32_t cp)
     if (cp < 128) {
         return cp > 32 && cp < 127 && uni_ascii_class[cp] & UNI_OTHER;
     }
-    return uni_class(cp) & UNI_PUNCT;
+    /* Two that were punctuation when the reference's tables were made. */
+    return (uni_class(cp) & UNI_PUNCT && !wordpiece_unassigned(cp)) || cp == 0x166D ||
+           cp == 0x111C9;
 }
 
 enum status wordpiece_encode(const struct wordpiece *w, const char *text, size_t n, struct ids *out)

@@ -21,7 +21,9 @@ MUST_CHECK enum status wordpiece_encode_word(const struct wordpiece *w, const ch
  */
 MUST_CHECK enum status wordpiece_encode(const struct wordpiece *w, const char *text, size_t n,
                                         struct ids *out);
-/* White space, or punctuation in BERT's sense: all of ASCII's symbols and Unicode's P*. */
+/* Punctuation in BERT's sense: all of ASCII's symbols and Unicode's P*. */
 bool wordpiece_is_punct(uint32_t cp);
+/* A code point whose category is younger than the reference's tables. */
+bool wordpiece_unassigned(uint32_t cp);
 
 #endif

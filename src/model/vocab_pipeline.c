@@ -174,6 +174,8 @@ static enum status read_metaspace(struct vocab *v, const json_t *spec, struct er
                                             : OK;
 }
 
+/* \w of the engine behind "Whitespace", which counts the two joiners as parts of words. */
+#define RUST_WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}"
 #define ASCII_PUNCT "!-/:-@\\[-`{-~"
 
 static enum status read_one(struct vocab *v, const json_t *spec, bool last, struct err *e)
@@ -201,7 +203,7 @@ static enum status read_one(struct vocab *v, const json_t *spec, bool last, stru
                     false, e);
     }
     if (is(type, "Whitespace")) {
-        return step(v, "\\w+|[^\\w\\s]+", PRETOK_REMOVED, true, e);
+        return step(v, "[" RUST_WORD "]+|[^\\s" RUST_WORD "]+", PRETOK_REMOVED, true, e);
     }
     if (is(type, "WhitespaceSplit")) {
         return step(v, "\\s", PRETOK_REMOVED, false, e);
