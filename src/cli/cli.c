@@ -28,7 +28,7 @@ static void on_signal(int number)
     errno = saved;
 }
 
-static void catch_signals(bool cancels)
+void cli_catch_signals(bool cancels)
 {
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     (void)sigaction(SIGPIPE, &ignore, NULL);
@@ -144,7 +144,8 @@ static enum status prepare(struct cli *c, struct option_value *values, int n, ch
     }
     const char **words = NULL;
     if (!s) {
-        unsigned bit = c->command->all_options ? ~0u : 1u << (c->command - command_at(0));
+        unsigned bit =
+            c->command->all_options ? ~0u : 1u << (c->command - command_at((enum command_id)0));
         s = options_parse(option_table, OPTION_COUNT, bit, n, args, c->config_path, &c->arena,
                           values, &words, &c->n_words, e);
     }
@@ -154,7 +155,11 @@ static enum status prepare(struct cli *c, struct option_value *values, int n, ch
     c->words = words;
     c->values = values;
     c->json = values[O_JSON].flag;
-    ui_init(&c->ui, values[O_COLOR].flag, values[O_QUIET].flag, c->json);
+    if (!ui_init(&c->ui, values[O_COLOR].flag, values[O_QUIET].flag, c->json,
+                 values[O_PROGRESS].s)) {
+        return err_set(e, ERR_USAGE, "--progress", "'%s' is none of auto, plain, none",
+                       values[O_PROGRESS].s);
+    }
     if (values[O_VERSION].flag) {
         c->command = command_at(CMD_VERSION);
         c->n_words = 0;
@@ -193,11 +198,11 @@ int cli_main(int argc, char **argv)
     if (!setlocale(LC_CTYPE, "") || strcmp(nl_langinfo(CODESET), "UTF-8") != 0) {
         (void)setlocale(LC_CTYPE, "C.UTF-8");
     }
-    ui_init(&c.ui, true, false, c.json);
-    catch_signals(false);
+    (void)ui_init(&c.ui, true, false, c.json, "auto");
+    cli_catch_signals(false);
     enum status s = prepare(&c, values, argc - 1, argv + 1, &e);
     if (!s) {
-        catch_signals(c.command->cancels);
+        cli_catch_signals(c.command->cancels);
         s = c.command->run(&c, &e);
     }
     struct err lost = {0};

@@ -14,7 +14,24 @@
 struct cli;
 
 /* Rows of the command table, in the order of the help. */
-enum command_id { CMD_CONFIG, CMD_HELP, CMD_VERSION, COMMAND_COUNT };
+enum command_id {
+    CMD_ADD,
+    CMD_ASK,
+    CMD_CHAT,
+    CMD_SEARCH,
+    CMD_STATUS,
+    CMD_REMOVE,
+    CMD_GENERATE,
+    CMD_EMBED,
+    CMD_TOKENIZE,
+    CMD_PERPLEXITY,
+    CMD_BENCH,
+    CMD_MODELS,
+    CMD_CONFIG,
+    CMD_HELP,
+    CMD_VERSION,
+    COMMAND_COUNT
+};
 
 struct command {
     const char *name;
@@ -40,11 +57,55 @@ enum option_id {
     O_THREADS,
     O_JSON,
     O_QUIET,
+    O_PROGRESS,
     O_COLOR,
     O_CONFIG,
     O_MAX_INPUT,
     O_HELP,
     O_VERSION,
+    /* of some */
+    O_CTX,
+    O_KV_Q8,
+    O_EXACT,
+    O_K,
+    O_CANDIDATES,
+    O_CONTEXT_TOKENS,
+    O_ORDER,
+    O_KEEP_UNSUPPORTED,
+    O_MAX_TOKENS,
+    O_TEMPERATURE,
+    O_TOP_K,
+    O_TOP_P,
+    O_MIN_P,
+    O_TYPICAL_P,
+    O_REPETITION,
+    O_PRESENCE,
+    O_FREQUENCY,
+    O_PENALTY_WINDOW,
+    O_SEED,
+    O_LOGIT_BIAS,
+    O_PROMPT,
+    O_PROMPT_FILE,
+    O_SYSTEM,
+    O_RAW,
+    O_STOP,
+    O_LOGPROBS,
+    O_N,
+    O_IGNORE_EOS,
+    O_SPECIAL,
+    O_DECODE,
+    O_QUERY,
+    O_NORMALIZE,
+    O_FILE,
+    O_BENCH_PROMPT,
+    O_BENCH_GEN,
+    O_DEPTH,
+    O_REPEATS,
+    O_CHUNK_TOKENS,
+    O_OVERLAP,
+    O_DRY_RUN,
+    O_ALL,
+    O_VERIFY,
     OPTION_COUNT
 };
 extern const struct option option_table[OPTION_COUNT];
@@ -68,6 +129,9 @@ int cli_main(int argc, char **argv);
 
 /* Set by SIGINT and SIGTERM in a command that `cancels`. */
 extern volatile bool cli_cancel;
+
+/* Catches them anew, after one was taken (chat goes on after ctrl-C). */
+void cli_catch_signals(bool cancels);
 
 /* Sets c->hint; returns e->code, so that `return cli_hint(c, e, ...)` reads well. */
 enum status cli_hint(struct cli *c, const struct err *e, const char *fmt, ...) PRINTF_LIKE(3, 4);
@@ -108,6 +172,18 @@ MUST_CHECK enum status model_path_each(struct cli *c,
                                        struct err *e);
 
 /* ---- the commands */
+enum status cmd_add(struct cli *c, struct err *e);
+enum status cmd_ask(struct cli *c, struct err *e);
+enum status cmd_chat(struct cli *c, struct err *e);
+enum status cmd_search(struct cli *c, struct err *e);
+enum status cmd_status(struct cli *c, struct err *e);
+enum status cmd_remove(struct cli *c, struct err *e);
+enum status cmd_generate(struct cli *c, struct err *e);
+enum status cmd_embed(struct cli *c, struct err *e);
+enum status cmd_tokenize(struct cli *c, struct err *e);
+enum status cmd_perplexity(struct cli *c, struct err *e);
+enum status cmd_bench(struct cli *c, struct err *e);
+enum status cmd_models(struct cli *c, struct err *e);
 enum status cmd_config(struct cli *c, struct err *e);
 enum status cmd_help(struct cli *c, struct err *e);
 enum status cmd_version(struct cli *c, struct err *e);

@@ -16,14 +16,16 @@ static bool is_terminal(FILE *stream)
     return isatty(fileno(stream)) && !(term && strcmp(term, "dumb") == 0);
 }
 
-void ui_init(struct ui *ui, bool color, bool quiet, bool json)
+bool ui_init(struct ui *ui, bool color, bool quiet, bool json, const char *progress)
 {
     const char *no = getenv("NO_COLOR"); /* https://no-color.org: set and not empty */
     color = color && !(no && *no);
     ui->color_out = color && !json && is_terminal(stdout);
     ui->color_err = color && is_terminal(stderr);
-    ui->live = !quiet && is_terminal(stderr);
+    ui->live = !quiet && is_terminal(stderr) && strcmp(progress, "auto") == 0;
+    ui->plain = !quiet && strcmp(progress, "plain") == 0;
     ui->quiet = quiet;
+    return ui->live || ui->plain || strcmp(progress, "auto") == 0 || strcmp(progress, "none") == 0;
 }
 
 const char *ui_style(const struct ui *ui, const FILE *stream, enum ui_style style)
@@ -75,7 +77,8 @@ void ui_progress_init(struct ui_progress *p, const struct ui *ui, const char *la
     *p = (struct ui_progress){.ui = ui, .label = label, .unit = unit, .start_ns = clock_ns()};
 }
 
-enum { BAR = 24, REDRAW_NS = 100000000 };
+enum { BAR = 24 };
+static const int64_t REDRAW_NS = 100000000, PLAIN_NS = 5000000000;
 
 static void draw_bar(struct buf *line, const struct ui *ui, int64_t done, int64_t total)
 {
@@ -91,35 +94,51 @@ static void draw_bar(struct buf *line, const struct ui *ui, int64_t done, int64_
     buf_puts(line, ui_style(ui, stderr, UI_RESET));
 }
 
+static void put_numbers(struct buf *text, const struct ui_progress *p, int64_t now, int64_t done,
+                        int64_t total)
+{
+    double seconds = (double)(now - p->start_ns) * 1e-9;
+    double rate = seconds > 0 ? (double)(done - p->first) / seconds : 0;
+    char a[UI_TEXT], b[UI_TEXT];
+    buf_printf(text, " %s/%s %s", ui_count(a, done), ui_count(b, total), p->unit);
+    if (seconds > 0.5 && rate > 0) {
+        buf_printf(text, rate < 10 ? ", %.1f/s" : ", %.0f/s", rate);
+        if (done < total) {
+            buf_printf(text, ", %s left", ui_ms(a, (double)(total - done) / rate * 1000));
+        }
+    }
+}
+
+static void put_detail(struct buf *text, const struct ui *ui, const char *detail, int room)
+{
+    size_t n = strlen(detail);
+    bool cut = n > (size_t)room; /* the end of a path says more than its beginning */
+    buf_printf(text, "  %s%s%s%s", ui_style(ui, stderr, UI_DIM), cut ? "..." : "",
+               cut ? detail + n - (size_t)room + 3 : detail, ui_style(ui, stderr, UI_RESET));
+}
+
 void ui_progress_update(struct ui_progress *p, int64_t done, int64_t total, const char *detail)
 {
+    const struct ui *ui = p->ui;
     int64_t now = clock_ns();
-    bool last = done >= total;
-    if (!p->ui->live || (now - p->drawn_ns < REDRAW_NS && !last)) {
+    int64_t since = now - (p->drawn_ns ? p->drawn_ns : ui->plain ? p->start_ns : 0);
+    if (!(ui->live || ui->plain) || since < (ui->plain ? PLAIN_NS : REDRAW_NS)) {
         return;
     }
     p->drawn_ns = now;
-    double seconds = (double)(now - p->start_ns) * 1e-9;
-    double rate = seconds > 0 ? (double)(done - p->first) / seconds : 0;
-    char a[UI_TEXT], b[UI_TEXT], c[UI_TEXT];
-    struct buf text = {0};
-    buf_printf(&text, " %s/%s %s", ui_count(a, done), ui_count(b, total), p->unit);
-    if (seconds > 0.5 && rate > 0) {
-        buf_printf(&text, rate < 10 ? ", %.1f/s" : ", %.0f/s", rate);
-        if (!last) {
-            buf_printf(&text, ", %s left", ui_ms(c, (double)(total - done) / rate * 1000));
-        }
+    struct buf text = {0}, line = {0};
+    put_numbers(&text, p, now, done, total);
+    if (ui->plain) {
+        (void)fprintf(stderr, "%s%s\n", p->label, text.data ? text.data : "");
+        buf_fini(&text);
+        return;
     }
     int room = ui_columns(stderr) - (int)strlen(p->label) - 2 - BAR - (int)text.len - 2;
     if (detail && room > 8) {
-        size_t n = strlen(detail);
-        bool cut = n > (size_t)room; /* the end of a path says more than its beginning */
-        buf_printf(&text, "  %s%s%s%s", ui_style(p->ui, stderr, UI_DIM), cut ? "..." : "",
-                   cut ? detail + n - (size_t)room + 3 : detail, ui_style(p->ui, stderr, UI_RESET));
+        put_detail(&text, ui, detail, room);
     }
-    struct buf line = {0};
     buf_printf(&line, "\r\x1b[K%s ", p->label);
-    draw_bar(&line, p->ui, done, total);
+    draw_bar(&line, ui, done, total);
     if (!line.failed && !text.failed) {
         (void)fprintf(stderr, "%s%s", line.data, text.data);
         (void)fflush(stderr);

@@ -12,12 +12,14 @@
 
 struct ui {
     bool color_out, color_err; /* escape sequences on stdout, stderr */
-    bool live;                 /* stderr shows progress */
+    bool live;                 /* stderr shows progress, redrawn in place */
+    bool plain;                /* progress as a line every few seconds: for logs */
     bool quiet;                /* no talk at all but errors and warnings */
 };
 
-/* color: the --color option; json: stdout is for programs, so it gets no colour. */
-void ui_init(struct ui *ui, bool color, bool quiet, bool json);
+/* color: the --color option; json: stdout is for programs, so it gets no colour; progress: "auto",
+ * "plain" or "none". False: it is something else. */
+bool ui_init(struct ui *ui, bool color, bool quiet, bool json, const char *progress);
 
 enum ui_style { UI_RESET, UI_BOLD, UI_DIM, UI_RED, UI_GREEN, UI_YELLOW, UI_CYAN, UI_STYLES };
 /* The escape sequence, or "" when the stream (stdout or stderr) gets no colours. */
