@@ -1,20 +1,55 @@
-/* Chooses the kernel table: see kernels.h. */
+/* Chooses the kernel table: see kernels.h. Levels are cumulative: each file overrides what it does
+ * better than the level below. */
 #include "tensor/kernels.h"
 
+#include "base/sys.h"
+
 #include <pthread.h>
+#include <stddef.h>
+#include <string.h>
 
-static struct kernels chosen;
-static pthread_once_t chosen_once = PTHREAD_ONCE_INIT;
+#if defined(__x86_64__)
+#include "tensor/kernels_x86.h"
+#endif
 
-static void choose(void)
+enum { MAX_LEVELS = 6 };
+
+static struct kernels levels[MAX_LEVELS];
+static int n_levels;
+static pthread_once_t levels_once = PTHREAD_ONCE_INIT;
+
+static struct kernels *next_level(const char *name)
 {
-    kernels_fill_scalar(&chosen);
+    struct kernels *k = &levels[n_levels];
+    if (n_levels) {
+        *k = levels[n_levels - 1];
+    }
+    n_levels++;
+    k->name = name;
+    return k;
+}
+
+static void fill_levels(void)
+{
+    kernels_fill_scalar(next_level("scalar"));
+#if defined(__x86_64__)
+    const struct cpu *cpu = cpu_features();
+    if (cpu->avx512vnni) {
+        kernels_fill_avx512_mul(next_level("avx512-vnni"));
+    }
+#endif
+}
+
+const struct kernels *kernels_level(int i)
+{
+    (void)pthread_once(&levels_once, fill_levels);
+    return i < n_levels ? &levels[i] : NULL;
 }
 
 const struct kernels *kernels(void)
 {
-    (void)pthread_once(&chosen_once, choose);
-    return &chosen;
+    (void)pthread_once(&levels_once, fill_levels);
+    return &levels[n_levels - 1];
 }
 
 const char *ops_isa(void)

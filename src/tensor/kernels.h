@@ -24,8 +24,67 @@ struct attn_tile {
     float *acc;                /* [n][head_dim] sum of exp(score - peak) * v, zero at first */
 };
 
+/* Products of packed integers. A strip is 16 rows of a matrix; the columns come in groups of 32
+ * (cols is padded with zeros). Its bytes, 64-aligned (pack.c writes them):
+ *   values, per group:
+ *     4 bits: [4][16 rows][4] bytes; byte (j, r, b) holds column 4j + b in its low and 16 + 4j + b
+ *       in its high nibble; nibble = v + 8, or the index of v in the IQ4 levels
+ *     8 bits: [8][16 rows][4] bytes v + 128, column 4j + b
+ *     16 bits: [16][16 rows][2] int16 v, column 2j + b
+ *   factors: 4 and 8 bits, per group: f16 [halves][16 rows] scales, then as many mins if has_min;
+ *     16 bits, per I16_BLOCK columns: f32 [16 rows] scales
+ *
+ * Tokens come in panels of up to PANEL_TOKENS, quantised to int8 per token and group (or to int16
+ * per token and I16_BLOCK): a power-of-two-free scale `xs`, values -127 .. 127 (-4095 .. 4095).
+ *
+ * The definition, in this order, for one row and one token (fl: rounded to float):
+ *   F = 0; for each group, for each half (one "half" of 32 columns when halves is 1):
+ *     F = fma(fl(dot * xs), scale, F); if has_min: F = fma(min, fl(sum of x * xs), F)
+ * dot and the sum are exact integers, so every instruction set gives the same bits, and so does any
+ * tiling: the result depends on the row and the token only. */
+enum { STRIP_ROWS = 16, GROUP = 32, PANEL_TOKENS = 12, I16_BLOCK = 256, MUL4_MAX_TOKENS = 4 };
+
+/* A panel of nt tokens over `groups` groups; [g][nt] arrays, except as said. */
+struct act_panel {
+    int nt;
+    size_t groups;
+    int8_t *q;      /* [g][8][nt][4] */
+    float *xs;      /* scale; its 2 lowest mantissa bits are zero, so that ACC_BIAS * xs is exact */
+    float *bias_xs; /* -ACC_BIAS * xs */
+    int32_t *init;  /* ACC_BIAS's bits - 128 * sum: start of an accumulator */
+    float *xsum;    /* fl(sum * xs) */
+    int32_t *half_init; /* [g][2][nt] the same for columns 0-15 and 16-31 */
+    float *half_xsum;   /* [g][2][nt] */
+    int16_t *q16;       /* [g][16][nt][2] for 16-bit weights, with xs [block][nt] */
+};
+size_t act_panel_bytes(size_t groups, int nt);
+struct act_panel act_panel_view(void *base, size_t groups, int nt);
+
+/* 1.5 * 2^23: added to a float it leaves |integers| < 2^22 in the low mantissa bits, so an int32
+ * accumulator that starts at its bit pattern reads as the float ACC_BIAS + dot, and one fused
+ * multiply-add gives fl(dot * xs) without a conversion. */
+#define ACC_BIAS 12582912.0f
+enum { ACC_BIAS_BITS = 0x4b400000 };
+
+struct strip {
+    const uint8_t *values;
+    const uint8_t *factors;
+};
+
 struct kernels {
     const char *name;
+    /* Groups [g0, g1) of token t of the panel from its row x of n columns (zeros after them). */
+    void (*quant8)(const float *x, size_t n, struct act_panel *p, int t, size_t g0, size_t g1);
+    void (*quant16)(const float *x, size_t n, struct act_panel *p, int t, size_t g0, size_t g1);
+    /* out[t][32]: rows of one or two strips (16 each), before the row's unit. */
+    void (*mul4)(const struct strip *w, const struct mat_form *form, const struct act_panel *x,
+                 int t0, int n,
+                 float *out); /* one strip; tokens t0 .. t0 + n, n <= MUL4_MAX_TOKENS */
+    void (*mul8)(const struct strip *w, int n_strips, const struct mat_form *form,
+                 const struct act_panel *x, float *out);
+    void (*mul16)(const struct strip *w, int n_strips, const struct act_panel *x, float *out);
+    /* 4-bit values of a strip to 8-bit ones. */
+    void (*unpack4)(const uint8_t *values, size_t groups, bool table, uint8_t *out);
     float (*dot_f32)(const float *a, const float *b, size_t n);
     int32_t (*dot_i8)(const int8_t *a, const int8_t *b, size_t n);
     void (*scan_i8)(const int8_t *query, const int8_t *rows, size_t n, size_t d, int32_t *out);
@@ -50,11 +109,11 @@ struct kernels {
 
 const struct kernels *kernels(void); /* the table of this machine; chosen once */
 
-/* The table for one instruction set, for tests: NULL when this machine or build lacks it.
- * Names: "scalar", "avx2", "avxvnni", "avx512", "avx512bf16", "neon". */
-const struct kernels *kernels_for(const char *isa);
+/* The i-th table that this machine can run, from scalar upward, for tests; NULL past the last. */
+const struct kernels *kernels_level(int i);
 
 void kernels_fill_scalar(struct kernels *k);
+void kernels_fill_scalar_mul(struct kernels *k);
 
 /* One KV head of one block ("section"), KV_BLOCK slots. Keys first, then values:
  *   F32, F16: keys [head_dim][32] (so that 32 scores are made side by side without horizontal

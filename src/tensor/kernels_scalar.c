@@ -274,4 +274,5 @@ void kernels_fill_scalar(struct kernels *k)
         .kv_put = kv_put,
         .attn_block = attn_block,
     };
+    kernels_fill_scalar_mul(k);
 }

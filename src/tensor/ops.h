@@ -24,6 +24,14 @@
  * dequantised exactly: the plain path that defines what is right (slow). */
 enum mul_mode { MUL_DEFAULT = 0, MUL_EXACT = 1 };
 
+/* How a mat is packed (private to tensor/; see pack.c). */
+struct mat_form {
+    int bits;     /* 0: the file's rows, dequantised on the fly; 4, 8 or 16: packed integers */
+    int halves;   /* scales per group of 32 columns: 1 or 2 */
+    bool has_min; /* value = scale * v + min instead of scale * v */
+    bool table;   /* 4-bit values are indices into the levels of IQ4 */
+};
+
 struct mat {
     enum tensor_type type; /* of the file */
     enum mul_mode mode;
@@ -32,6 +40,7 @@ struct mat {
     struct tensor source; /* the file's bytes, for single rows (embedding look-up) */
     void *packed;         /* owned; NULL when the file's bytes are used in place */
     size_t packed_bytes;
+    struct mat_form form;
 };
 
 /* Prepares `t` (2-D) for products. The source bytes must outlive the mat. ERR_UNSUPPORTED names the
@@ -40,6 +49,10 @@ struct mat {
 MUST_CHECK enum status mat_init(struct mat *m, const struct tensor *const *t, int n_tensors,
                                 enum mul_mode mode, struct team *team, struct err *e);
 void mat_fini(struct mat *m);
+
+/* Scratch that the ops want of each worker (team_open) for matrices of up to max_cols columns; with
+ * less they are slower, with the same results. */
+size_t ops_scratch_bytes(int64_t max_cols);
 
 /* Activations of up to max_n rows of max_d columns, ready for any mat type. */
 struct act {

@@ -1,5 +1,11 @@
-/* Products with weight matrices: see ops.h. */
-#include "tensor/kernels.h"
+/* Products with weight matrices: see ops.h; layouts and the definition of the arithmetic are in
+ * kernels.h.
+ *
+ * Rows are divided among workers in pairs of strips (32 rows). A worker takes a pair, unpacks 4-bit
+ * values to bytes once into its scratch, and multiplies it with every panel of 12 tokens: the
+ * weights stay in the second-level cache, the activations stream past. One to four tokens are
+ * multiplied from the 4-bit values directly, since decoding waits for memory. */
+#include "tensor/pack.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -28,37 +34,50 @@ static enum status check_shapes(const struct tensor *const *t, int n, struct err
     return OK;
 }
 
+/* The exact path of several tensors: one copy of their rows. */
+static enum status concatenate(struct mat *m, const struct tensor *const *t, int n, struct err *e)
+{
+    size_t row_bytes = tensor_row_bytes(t[0]);
+    uint8_t *copy = mem_aligned((size_t)m->rows, row_bytes);
+    if (!copy) {
+        return err_set(e, ERR_MEMORY, NULL, "no memory for %lld rows of weights",
+                       (long long)m->rows);
+    }
+    m->packed = copy;
+    m->packed_bytes = (size_t)m->rows * row_bytes;
+    for (int i = 0; i < n; i++) {
+        memcpy(copy, t[i]->data, tensor_bytes(t[i]));
+        copy += tensor_bytes(t[i]);
+    }
+    m->source.data = m->packed;
+    m->source.ne[1] = m->rows;
+    return OK;
+}
+
 enum status mat_init(struct mat *m, const struct tensor *const *t, int n_tensors,
                      enum mul_mode mode, struct team *team, struct err *e)
 {
-    (void)team;
     enum status s = check_shapes(t, n_tensors, e);
     if (s != OK) {
         return s;
     }
     struct mat r = {.type = t[0]->type, .mode = mode, .cols = t[0]->ne[0], .path = "float rows"};
     r.source = *t[0];
-    size_t bytes = 0;
     for (int i = 0; i < n_tensors; i++) {
         r.rows += t[i]->ne[1];
-        bytes += tensor_bytes(t[i]);
     }
-    if (n_tensors > 1) { /* concatenated rows: the source becomes our own copy */
-        uint8_t *copy = mem_aligned(bytes, 1);
-        if (!copy) {
-            return err_set(e, ERR_MEMORY, NULL, "no memory for %zu bytes of weights", bytes);
+    if (mode == MUL_EXACT) {
+        s = n_tensors > 1 ? concatenate(&r, t, n_tensors, e) : OK;
+    } else {
+        s = mat_pack(&r, t, team, e);
+        if (n_tensors > 1) {
+            r.source.data = NULL; /* no rows to look up */
         }
-        r.packed = copy;
-        r.packed_bytes = bytes;
-        for (int i = 0; i < n_tensors; i++) {
-            memcpy(copy, t[i]->data, tensor_bytes(t[i]));
-            copy += tensor_bytes(t[i]);
-        }
-        r.source.data = r.packed;
-        r.source.ne[1] = r.rows;
     }
-    *m = r;
-    return OK;
+    if (s == OK) {
+        *m = r;
+    }
+    return s;
 }
 
 void mat_fini(struct mat *m)
@@ -69,10 +88,29 @@ void mat_fini(struct mat *m)
     }
 }
 
+size_t ops_scratch_bytes(int64_t max_cols)
+{
+    /* Two unpacked strips; and the keys and values of one head for op_attention_full. */
+    return ((size_t)max_cols + GROUP) * 2 * STRIP_ROWS + (1u << 20);
+}
+
+static size_t panel_count(int64_t n)
+{
+    return ((size_t)n + PANEL_TOKENS - 1) / PANEL_TOKENS;
+}
+
 enum status act_init(struct act *a, int64_t max_n, int64_t max_d, struct err *e)
 {
-    (void)e;
-    *a = (struct act){.max_n = max_n, .max_d = max_d};
+    size_t groups = ((size_t)max_d + GROUP - 1) / GROUP, bytes;
+    void *quant = NULL;
+    if (size_mul(panel_count(max_n), act_panel_bytes(groups, PANEL_TOKENS), &bytes)) {
+        quant = mem_aligned(bytes, 1);
+    }
+    if (!quant) {
+        return err_set(e, ERR_MEMORY, NULL, "no memory for activations of %lld x %lld",
+                       (long long)max_n, (long long)max_d);
+    }
+    *a = (struct act){.max_n = max_n, .max_d = max_d, .quant = quant, .quant_bytes = bytes};
     return OK;
 }
 
@@ -84,15 +122,37 @@ void act_fini(struct act *a)
     }
 }
 
+/* Panel `p` of n tokens; every panel but the last is full. */
+static struct act_panel panel_at(const struct act *a, size_t groups, int64_t n, size_t p)
+{
+    size_t left = (size_t)n - p * PANEL_TOKENS;
+    int nt = left < PANEL_TOKENS ? (int)left : PANEL_TOKENS;
+    return act_panel_view((uint8_t *)a->quant + p * act_panel_bytes(groups, PANEL_TOKENS), groups,
+                          nt);
+}
+
 void op_act(const struct worker *w, struct act *a, const float *x, int64_t n, int64_t d,
             const struct mat *m)
 {
     assert(n <= a->max_n && d <= a->max_d && d == m->cols);
-    (void)m;
     if (w->index == 0) {
         a->f32 = x;
         a->n = n;
         a->d = d;
+    }
+    if (!m->form.bits) {
+        return;
+    }
+    /* Items: (token, span of columns), so that one token's quantisation is shared too. */
+    enum { SPAN = 4 * I16_BLOCK / GROUP };
+    size_t groups = mat_groups(m), spans = (groups + SPAN - 1) / SPAN, first, last;
+    team_share(w, (size_t)n * spans, 1, &first, &last);
+    for (size_t i = first; i < last; i++) {
+        size_t token = i / spans, g0 = i % spans * SPAN;
+        size_t g1 = g0 + SPAN < groups ? g0 + SPAN : groups;
+        struct act_panel p = panel_at(a, groups, n, token / PANEL_TOKENS);
+        (m->form.bits == 16 ? kernels()->quant16 : kernels()->quant8)(
+            x + token * (size_t)d, (size_t)d, &p, (int)(token % PANEL_TOKENS), g0, g1);
     }
 }
 
@@ -118,16 +178,107 @@ static void mul_row(const struct mat *m, size_t row, const float *x, size_t n, f
     }
 }
 
-void op_mul(const struct worker *w, const struct mat *m, const struct act *a, float *y, int64_t ldy)
+static void mul_exact(const struct worker *w, const struct mat *m, const struct act *a, float *y,
+                      size_t ldy)
 {
-    assert(a->d == m->cols);
     size_t first, last, n = (size_t)a->n;
-    team_share(w, (size_t)m->rows, 16, &first, &last);
+    team_share(w, (size_t)m->rows, STRIP_ROWS, &first, &last);
     for (size_t i = 0; i < n; i += ROW_TOKENS) {
         size_t tokens = n - i < ROW_TOKENS ? n - i : ROW_TOKENS;
         for (size_t r = first; r < last; r++) {
-            mul_row(m, r, a->f32 + i * (size_t)a->d, tokens, y + i * (size_t)ldy + r, (size_t)ldy);
+            mul_row(m, r, a->f32 + i * (size_t)a->d, tokens, y + i * ldy + r, ldy);
         }
+    }
+}
+
+/* What one worker needs for the strips of a product. */
+struct product {
+    const struct mat *m;
+    const struct act *a;
+    const float *units;
+    size_t groups, strip_bytes, value_bytes, ldy;
+    float *y;
+};
+
+/* Scales a tile's rows by their units and puts them into y. */
+static void put_tile(const struct product *p, size_t strip, int n_strips, size_t token, int n,
+                     const float *tile)
+{
+    size_t row = strip * STRIP_ROWS, left = (size_t)p->m->rows - row;
+    size_t width = (size_t)n_strips * STRIP_ROWS;
+    width = left < width ? left : width;
+    for (size_t t = 0; t < (size_t)n; t++) {
+        float *y = p->y + (token + t) * p->ldy + row;
+        for (size_t r = 0; r < width; r++) {
+            y[r] = tile[t * 32 + r] * p->units[row + r];
+        }
+    }
+}
+
+/* 4-bit strips as they are: a few tokens, or no scratch to unpack into. */
+static void mul_direct4(const struct product *p, const struct strip *w, size_t strip, int n_strips)
+{
+    _Alignas(64) float tile[MUL4_MAX_TOKENS * 32];
+    for (size_t i = 0; i < panel_count(p->a->n); i++) {
+        struct act_panel x = panel_at(p->a, p->groups, p->a->n, i);
+        for (int t = 0; t < x.nt; t += MUL4_MAX_TOKENS) {
+            int n = x.nt - t < MUL4_MAX_TOKENS ? x.nt - t : MUL4_MAX_TOKENS;
+            for (int s = 0; s < n_strips; s++) {
+                kernels()->mul4(w + s, &p->m->form, &x, t, n, tile);
+                put_tile(p, strip + (size_t)s, 1, i * PANEL_TOKENS + (size_t)t, n, tile);
+            }
+        }
+    }
+}
+
+static void mul_pair(const struct worker *worker, const struct product *p, size_t strip,
+                     int n_strips)
+{
+    const struct mat_form *form = &p->m->form;
+    struct strip w[2];
+    for (int s = 0; s < n_strips; s++) {
+        w[s].values = (const uint8_t *)p->m->packed + (strip + (size_t)s) * p->strip_bytes;
+        w[s].factors = w[s].values + p->value_bytes;
+    }
+    if (form->bits == 4) {
+        size_t bytes = 2 * p->value_bytes; /* of a strip, unpacked */
+        if (p->a->n <= MUL4_MAX_TOKENS || (size_t)n_strips * bytes > worker->scratch_bytes) {
+            mul_direct4(p, w, strip, n_strips);
+            return;
+        }
+        for (int s = 0; s < n_strips; s++) {
+            uint8_t *to = (uint8_t *)worker->scratch + (size_t)s * bytes;
+            kernels()->unpack4(w[s].values, p->groups, form->table, to);
+            w[s].values = to;
+        }
+    }
+    _Alignas(64) float tile[PANEL_TOKENS * 32];
+    for (size_t i = 0; i < panel_count(p->a->n); i++) {
+        struct act_panel x = panel_at(p->a, p->groups, p->a->n, i);
+        if (form->bits == 16) {
+            kernels()->mul16(w, n_strips, &x, tile);
+        } else {
+            kernels()->mul8(w, n_strips, form, &x, tile);
+        }
+        put_tile(p, strip, n_strips, i * PANEL_TOKENS, x.nt, tile);
+    }
+}
+
+void op_mul(const struct worker *w, const struct mat *m, const struct act *a, float *y, int64_t ldy)
+{
+    assert(a->d == m->cols);
+    if (!m->form.bits) {
+        mul_exact(w, m, a, y, (size_t)ldy);
+        return;
+    }
+    struct product p = {
+        .m = m, .a = a, .units = mat_units(m), .groups = mat_groups(m), .ldy = (size_t)ldy, .y = y};
+    p.strip_bytes = strip_bytes(&m->form, p.groups);
+    p.value_bytes = strip_value_bytes(&m->form, p.groups);
+    size_t first, last, strips = mat_strips(m);
+    team_share(w, strips, 2, &first, &last);
+    for (size_t s = first; s < last; s += 2) {
+        mul_pair(w, &p, s, last - s < 2 ? 1 : 2);
     }
 }
 

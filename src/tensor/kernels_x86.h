@@ -1,0 +1,10 @@
+/* The x86 kernel files: what each puts into the table. Called only after cpu_features() allows. */
+#ifndef HEARTH_TENSOR_KERNELS_X86_H
+#define HEARTH_TENSOR_KERNELS_X86_H
+
+#include "tensor/kernels.h"
+#include "tensor/types_internal.h"
+
+void kernels_fill_avx512_mul(struct kernels *k);
+
+#endif

@@ -1,0 +1,30 @@
+/* Packed weights: from a file's rows to strips (layout: kernels.h). */
+#ifndef HEARTH_TENSOR_PACK_H
+#define HEARTH_TENSOR_PACK_H
+
+#include "tensor/kernels.h"
+
+/* 16-bit products: 2047 * 4095 * I16_BLOCK < 2^31, so a block's sum never overflows. */
+#define I16_WEIGHT_MAX 2047.0f
+#define I16_ACT_MAX 4095.0f
+
+/* Packs the rows of t[0], t[1], ... (m->rows in all) into m->packed; sets form and path. */
+MUST_CHECK enum status mat_pack(struct mat *m, const struct tensor *const *t, struct team *team,
+                                struct err *e);
+
+size_t mat_strips(const struct mat *m);
+size_t mat_groups(const struct mat *m);
+float *mat_units(const struct mat *m); /* [strips * 16] what a row's sum is multiplied by at last */
+
+size_t strip_value_bytes(const struct mat_form *f, size_t groups);
+size_t factor_bytes(const struct mat_form *f); /* per group, 4 and 8 bits */
+size_t strip_bytes(const struct mat_form *f, size_t groups);
+
+/* The scale of a token's group from its peak magnitude (as bits): 0 for nothing, NaN for what
+ * cannot be quantised, else peak / levels rounded up to 22 bits of mantissa. */
+float quant_scale(uint32_t peak_bits, float levels);
+/* Stores what a panel keeps of a group: its scale and the sums of columns 0-15 and 16-31. */
+void panel_put_sums(struct act_panel *p, size_t at, size_t at_half, float scale, int32_t low,
+                    int32_t high);
+
+#endif
