@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/evp.h>
 #include <openssl/sha.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -279,11 +280,50 @@ enum status file_walk(const char *path, visit_fn *visit, void *ctx, struct err *
     return walk(path, 0, visit, ctx, e);
 }
 
+static void to_hex(const unsigned char d[SHA256_DIGEST_LENGTH], char out[SHA256_HEX])
+{
+    for (size_t i = 0; i < SHA256_DIGEST_LENGTH; i++) {
+        (void)snprintf(out + 2 * i, 3, "%02x", d[i]);
+    }
+}
+
 void sha256_hex(const void *data, size_t n, char out[SHA256_HEX])
 {
     unsigned char d[SHA256_DIGEST_LENGTH];
     SHA256(data, n, d);
-    for (size_t i = 0; i < sizeof d; i++) {
-        (void)snprintf(out + 2 * i, 3, "%02x", d[i]);
+    to_hex(d, out);
+}
+
+enum status file_sha256(const char *path, char out[SHA256_HEX], struct err *e)
+{
+    int fd = -1;
+    struct stat st;
+    enum status s = open_regular(path, &fd, &st, e);
+    if (s) {
+        return s;
     }
+    unsigned char block[16384], d[SHA256_DIGEST_LENGTH];
+    EVP_MD_CTX *c = EVP_MD_CTX_new();
+    bool good = c && EVP_DigestInit_ex(c, EVP_sha256(), NULL) == 1;
+    ssize_t n = 1;
+    while (good && n > 0) {
+        n = read(fd, block, sizeof block);
+        if (n < 0 && errno == EINTR) {
+            n = 1;
+            continue;
+        }
+        if (n < 0) {
+            s = err_errno(e, errno, path, "cannot read");
+        }
+        good = n < 0 || EVP_DigestUpdate(c, block, (size_t)n) == 1;
+    }
+    if (!s && !(good && EVP_DigestFinal_ex(c, d, NULL) == 1)) {
+        s = err_set(e, ERR_MEMORY, path, "no memory for its checksum");
+    }
+    EVP_MD_CTX_free(c);
+    close(fd);
+    if (!s) {
+        to_hex(d, out);
+    }
+    return s;
 }

@@ -44,5 +44,7 @@ MUST_CHECK enum status file_walk(const char *path,
 /* Lower-case hexadecimal SHA-256 of n bytes, NUL-terminated. */
 enum { SHA256_HEX = 65 };
 void sha256_hex(const void *data, size_t n, char out[SHA256_HEX]);
+/* The same of a file's content, read piece by piece. */
+MUST_CHECK enum status file_sha256(const char *path, char out[SHA256_HEX], struct err *e);
 
 #endif

@@ -129,6 +129,13 @@ static void files_are_replaced_whole_and_walked(void **state)
     char hex[SHA256_HEX];
     sha256_hex("abc", 3, hex);
     assert_string_equal(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    static char million[1000000]; /* FIPS 180-2, B.3 */
+    memset(million, 'a', sizeof million);
+    test_write_file(path, million, sizeof million);
+    assert_ok_err(file_sha256(path, hex, &e), &e);
+    assert_string_equal(hex, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+    assert_status(file_sha256(dir, hex, &e), ERR_FORMAT);
+    assert_status(file_sha256(test_temp_path("none"), hex, &e), ERR_NOT_FOUND);
 }
 
 static void rng_repeats(void **state)
