@@ -92,6 +92,11 @@ void session_free(struct session *s)
     free(s);
 }
 
+struct engine *session_engine(struct session *s)
+{
+    return s->en;
+}
+
 void session_reset(struct session *s)
 {
     keep(s, 0);
