@@ -26,10 +26,14 @@ struct text_block {
     enum block_kind kind;
     uint32_t start, end; /* byte range in the document text */
     int32_t page;        /* from 1; 0 where the format has no pages */
-    int32_t level;       /* headings: 1..6; list items: depth */
+    int32_t level;       /* headings: 1..6, TERM_LEVEL; list items: depth */
     int32_t table;       /* rows of one table share a number (from 1); 0 elsewhere */
     bool table_header;   /* repeated by the chunker in front of later rows */
 };
+
+/* A heading of this level is the term of a definition list: it stands over the list items (and
+ * code and tables) behind it, up to the next paragraph or heading. */
+enum { TERM_LEVEL = 7 };
 
 enum file_kind { FILE_UNKNOWN, FILE_TEXT, FILE_MARKDOWN, FILE_HTML, FILE_PDF };
 
