@@ -35,7 +35,9 @@ static void fill_levels(void)
 #if defined(__x86_64__)
     const struct cpu *cpu = cpu_features();
     if (cpu->avx512vnni) {
-        kernels_fill_avx512_mul(next_level("avx512-vnni"));
+        struct kernels *k = next_level("avx512-vnni");
+        kernels_fill_avx512(k);
+        kernels_fill_avx512_mul(k);
     }
 #endif
 }

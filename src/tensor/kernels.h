@@ -9,7 +9,7 @@
 #include "tensor/ops.h"
 
 /* Queries that attend together: heads of one group (they share keys and values) times rows. */
-enum { ATTN_QUERIES = 16, ATTN_MAX_DIM = 256 };
+enum { ATTN_QUERIES = 32, ATTN_MAX_DIM = 256 };
 
 /* Running state of a tile of queries; see attn_block. */
 struct attn_tile {

@@ -17,6 +17,7 @@
 
 #define DPBUSD(acc, w, x) __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(w), "v"(x))
 #define DPWSSD(acc, w, x) __asm__("vpdpwssd %2, %1, %0" : "+v"(acc) : "v"(w), "v"(x))
+#define FORGET_MEMORY() __asm__ volatile("" ::: "memory")
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE __m512i broadcast(const void *p)
@@ -81,22 +82,28 @@ INLINE void tile8(const int NT, const int NS, const int halves, const bool has_m
                     }
                 }
             }
+            __m512 scale[2], min[2];
 #pragma GCC unroll 2
             for (int s = 0; s < NS; s++) {
                 const uint8_t *f = w[s].factors + g * stride + (size_t)h * set;
-                __m512 scale = load_f16x16(f);
-                __m512 min = has_min ? load_f16x16(f + (size_t)halves * set) : scale;
+                scale[s] = load_f16x16(f);
+                min[s] = has_min ? load_f16x16(f + (size_t)halves * set) : scale[s];
+            }
 #pragma GCC unroll 12
-                for (int t = 0; t < NT; t++) {
+            for (int t = 0; t < NT; t++) {
+                __m512 xs_t = _mm512_set1_ps(xs[t]), bias_t = _mm512_set1_ps(bias[t]);
+#pragma GCC unroll 2
+                for (int s = 0; s < NS; s++) {
                     float *to = out + t * 32 + s * 16;
-                    __m512 y = _mm512_fmadd_ps(unbias(acc[s][t], xs[t], bias[t]), scale,
-                                               _mm512_load_ps(to));
+                    __m512 y = _mm512_fmadd_ps(_mm512_castsi512_ps(acc[s][t]), xs_t, bias_t);
+                    y = _mm512_fmadd_ps(y, scale[s], _mm512_load_ps(to));
                     if (has_min) {
-                        y = _mm512_fmadd_ps(min, _mm512_set1_ps(sum[t]), y);
+                        y = _mm512_fmadd_ps(min[s], _mm512_set1_ps(sum[t]), y);
                     }
                     _mm512_store_ps(to, y);
                 }
             }
+            FORGET_MEMORY(); /* or gcc keeps the sums on the stack as well and stores them twice */
         }
     }
 }

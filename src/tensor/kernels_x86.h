@@ -5,6 +5,7 @@
 #include "tensor/kernels.h"
 #include "tensor/types_internal.h"
 
+void kernels_fill_avx512(struct kernels *k);
 void kernels_fill_avx512_mul(struct kernels *k);
 
 #endif
