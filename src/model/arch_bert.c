@@ -38,12 +38,15 @@ static enum status load_block(struct loader *l, int64_t i)
     return load_vector(l, block_name(l, i, "layer_output_norm.bias"), d, false, &b->ffn_norm_bias);
 }
 
-/* All rows of a table as floats: position and token-type tables are small. */
+/* All rows of a table as floats: position and token-type tables are small. A file may have more
+ * positions than the model takes (max_seq_length of sentence-transformers). */
 static enum status load_table(struct loader *l, const char *name, int64_t rows, int64_t cols,
                               const float **out)
 {
     struct mat table;
-    enum status s = load_matrix(l, name, rows, cols, true, &table);
+    const struct named_tensor *t = weights_find(l->m->w, name);
+    int64_t found = t && t->t.ne[1] > rows ? t->t.ne[1] : rows;
+    enum status s = load_matrix(l, name, found, cols, true, &table);
     if (s) {
         return s;
     }

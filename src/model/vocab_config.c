@@ -13,6 +13,10 @@ json_t *config_parse(const char *json, size_t n, const char *place, struct err *
 {
     json_error_t je;
     json_t *root = json_loadb(json, n, JSON_ALLOW_NUL, &je);
+    if (!root && json_error_code(&je) == json_error_numeric_overflow) {
+        /* "no limit" is written as model_max_length 10^30 */
+        root = json_loadb(json, n, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &je);
+    }
     if (!root) {
         (void)err_set(e, ERR_FORMAT, place, "line %d: %s", je.line, je.text);
     } else if (!json_is_object(root)) {

@@ -1,8 +1,8 @@
 /* Sampler: survivors and draws of every setting against numpy (tests/golden/data/sampler.txt),
  * refusals by name, logprobs. */
 #include "common/test.h"
+#include "common/lines.h"
 
-#include "base/file.h"
 #include "engine/sampler.h"
 
 #include <math.h>
@@ -22,47 +22,23 @@ struct golden {
     struct sampling set;
 };
 
-/* Numbers of the line "<word> ..." that must come next; *p moves past it. */
-static size_t numbers(char **p, const char *word, double *out)
-{
-    size_t n = strlen(word), count = 0;
-    assert_memory_equal(*p, word, n);
-    char *at = *p + n, *end = strchr(at, '\n');
-    assert_non_null(end);
-    *end = 0;
-    for (char *next;; at = next) {
-        double v = strtod(at, &next);
-        if (next == at) {
-            break;
-        }
-        assert_true(count < MAX_ITEMS);
-        out[count++] = v;
-    }
-    *p = end + 1;
-    return count;
-}
-
-static void read_case(char **p, struct golden *g)
+static void read_case(struct lines *in, struct golden *g)
 {
     double v[MAX_ITEMS];
     *g = (struct golden){0};
-    char *end = strchr(*p, '\n');
-    *end = 0;
-    snprintf(g->name, sizeof g->name, "%s", *p + strlen("case "));
-    *p = end + 1;
-    g->n_vocab = numbers(p, "logits", v);
+    g->n_vocab = lines_numbers(in, "logits", v, MAX_ITEMS);
     for (size_t i = 0; i < g->n_vocab; i++) {
         g->logits[i] = (float)v[i];
     }
-    g->n_history = numbers(p, "history", v);
+    g->n_history = lines_numbers(in, "history", v, MAX_ITEMS);
     for (size_t i = 0; i < g->n_history; i++) {
         g->history[i] = (int32_t)v[i];
     }
-    g->n_bias = numbers(p, "bias", v) / 2;
+    g->n_bias = lines_numbers(in, "bias", v, MAX_ITEMS) / 2;
     for (size_t i = 0; i < g->n_bias; i++) {
         g->bias[i] = (struct logit_bias){(int32_t)v[2 * i], (float)v[2 * i + 1]};
     }
-    assert_int_equal(numbers(p, "set", v), 10);
+    assert_int_equal(lines_numbers(in, "set", v, MAX_ITEMS), 10);
     g->set = (struct sampling){.temperature = (float)v[0],
                                .top_k = (int32_t)v[1],
                                .top_p = (float)v[2],
@@ -75,11 +51,11 @@ static void read_case(char **p, struct golden *g)
                                .seed = (uint64_t)v[9],
                                .bias = g->bias,
                                .n_bias = g->n_bias};
-    g->n_keep = numbers(p, "keep", v) / 2;
+    g->n_keep = lines_numbers(in, "keep", v, MAX_ITEMS) / 2;
     for (size_t i = 0; i < g->n_keep; i++) {
         g->keep[(size_t)v[2 * i]] = v[2 * i + 1];
     }
-    g->n_draws = numbers(p, "draw", v);
+    g->n_draws = lines_numbers(in, "draw", v, MAX_ITEMS);
     for (size_t i = 0; i < g->n_draws; i++) {
         g->draws[i] = (int32_t)v[i];
     }
@@ -108,16 +84,17 @@ static void check_survivors(const struct sampler *s, const struct golden *g)
 static void settings_keep_and_draw_what_numpy_does(void **state)
 {
     (void)state;
-    struct buf b = {0};
     struct err e = {0};
-    assert_ok_err(file_read(test_source_path("tests/golden/data/sampler.txt"), 1 << 20, &b, &e),
-                  &e);
+    struct lines in;
+    char name[64];
     int n_cases = 0;
-    for (char *p = b.data; *p; n_cases++) {
+    lines_open(&in, "tests/golden/data/sampler.txt");
+    for (; lines_word(&in, "case", name, sizeof name); n_cases++) {
         static struct golden g;
         float logits[MAX_ITEMS];
         struct sampler s;
-        read_case(&p, &g);
+        read_case(&in, &g);
+        memcpy(g.name, name, sizeof name);
         assert_ok_err(sampler_init(&s, (int64_t)g.n_vocab, &e), &e);
         assert_ok_err(sampler_begin(&s, &g.set, &e), &e);
         for (size_t i = 0; i < g.n_draws; i++) {
@@ -134,7 +111,7 @@ static void settings_keep_and_draw_what_numpy_does(void **state)
         sampler_fini(&s);
     }
     assert_int_equal(n_cases, 18);
-    buf_fini(&b);
+    lines_close(&in);
 }
 
 static void refuse(const struct sampling *set, const char *place)
