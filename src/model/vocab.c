@@ -7,7 +7,12 @@
 #include <stdlib.h>
 
 static const char LOW_LINE[] = "\xE2\x96\x81"; /* U+2581, SentencePiece's visible space */
-enum { LOW_LINE_LEN = 3 };
+enum { LOW_LINE_LEN = 3, PIECE_KEY_MAX = 2048 };
+
+static bool low_line_at(const char *text, size_t n, size_t i)
+{
+    return n - i >= LOW_LINE_LEN && memcmp(text + i, LOW_LINE, LOW_LINE_LEN) == 0;
+}
 
 bool ids_push(struct ids *ids, int32_t id)
 {
@@ -93,19 +98,34 @@ static int byte_of(uint32_t cp)
     return (int)(k < 33 ? k : k < 67 ? k + 94 : 173);
 }
 
+/* Bytes of stored[0..n) to out, which has room for n; -1 when a character is outside the alphabet.
+ */
+static ptrdiff_t bytes_of(const char *stored, size_t n, char *out)
+{
+    size_t m = 0;
+    for (size_t i = 0; i < n;) {
+        unsigned char c = (unsigned char)stored[i];
+        uint32_t cp = c;
+        i += c < 128 ? 1 : utf8_decode(stored + i, n - i, &cp);
+        int b = byte_of(cp);
+        if (b < 0) {
+            return -1;
+        }
+        out[m++] = (char)b;
+    }
+    return (ptrdiff_t)m;
+}
+
 bool vocab_bytes_of(const char *stored, size_t n, struct buf *out)
 {
     buf_reset(out);
-    uint32_t cp;
-    for (size_t i = 0; i < n;) {
-        i += utf8_decode(stored + i, n - i, &cp);
-        int b = byte_of(cp);
-        if (b < 0) {
-            return false;
-        }
-        buf_putc(out, (char)b);
+    if (!buf_reserve(out, n)) {
+        return true; /* and out->failed */
     }
-    return true;
+    ptrdiff_t m = bytes_of(stored, n, out->data);
+    out->len = m < 0 ? 0 : (size_t)m;
+    out->data[out->len] = 0;
+    return m >= 0;
 }
 
 /* "<0x0A>" -> 10; -1: not such a text */
@@ -120,30 +140,38 @@ static int byte_piece(const char *p, size_t n)
     return (int)((hi - digits) * 16 + (lo - digits));
 }
 
-static int32_t find_any(const struct vocab *v, const char *text, size_t n)
+/* As GGUF stores WordPiece: "\u2581word", "rest". */
+static int32_t find_spaced(const struct vocab *v, const char *piece, size_t n)
 {
-    int32_t id = piece_find(&v->normal, &v->pieces, text, n);
-    return id >= 0 ? id : piece_find(&v->special, &v->pieces, text, n);
+    char key[PIECE_KEY_MAX];
+    bool word = low_line_at(piece, n, 0);
+    size_t pre = word ? 0 : strlen(v->wordpiece.prefix), skip = word ? LOW_LINE_LEN : 0;
+    if (n - skip + pre > sizeof key) {
+        return -1;
+    }
+    memcpy(key, v->wordpiece.prefix, pre);
+    memcpy(key + pre, piece + skip, n - skip);
+    return piece_find(&v->normal, &v->pieces, key, n - skip + pre);
 }
 
 bool vocab_find(const struct vocab *v, const char *piece, size_t n, int32_t *id)
 {
-    struct buf b = {0};
-    int32_t found = piece_find(&v->special, &v->pieces, piece, n);
+    char key[PIECE_KEY_MAX];
+    int32_t found = -1;
+    if (v->byte_level && n <= sizeof key) {
+        ptrdiff_t m = bytes_of(piece, n, key);
+        found = m < 0 ? -1 : piece_find(&v->normal, &v->pieces, key, (size_t)m);
+    } else if (v->spaced_pieces) {
+        found = find_spaced(v, piece, n);
+    } else {
+        found = piece_find(&v->normal, &v->pieces, piece, n);
+    }
+    if (found < 0) { /* special pieces, and ordinary ones outside the alphabet of bytes */
+        found = piece_find(&v->special, &v->pieces, piece, n);
+    }
     if (found < 0 && v->byte_level) {
-        if (vocab_bytes_of(piece, n, &b) && !b.failed) {
-            found = piece_find(&v->normal, &v->pieces, b.data ? b.data : "", b.len);
-        }
-    } else if (found < 0 && v->spaced_pieces) {
-        bool word = n >= LOW_LINE_LEN && memcmp(piece, LOW_LINE, LOW_LINE_LEN) == 0;
-        buf_puts(&b, word ? "" : v->wordpiece.prefix);
-        buf_put(&b, piece + (word ? LOW_LINE_LEN : 0), n - (word ? LOW_LINE_LEN : 0));
-        found = b.failed ? -1 : piece_find(&v->normal, &v->pieces, b.data, b.len);
+        found = piece_find(&v->normal, &v->pieces, piece, n);
     }
-    if (found < 0 && !v->spaced_pieces) {
-        found = find_any(v, piece, n); /* also pieces outside the alphabet of bytes */
-    }
-    buf_fini(&b);
     if (found >= 0) {
         *id = found;
     }
@@ -317,11 +345,6 @@ static enum status encode_words(const struct vocab *v, const char *text, size_t 
     }
     spans_fini(&s);
     return st;
-}
-
-static bool low_line_at(const char *text, size_t n, size_t i)
-{
-    return n - i >= LOW_LINE_LEN && memcmp(text + i, LOW_LINE, LOW_LINE_LEN) == 0;
 }
 
 static enum status encode_spaced(const struct vocab *v, const char *text, size_t n, struct ids *out)
