@@ -92,6 +92,7 @@ static void translate(const char *p, size_t n, struct buf *out, const char **bad
         }
         if (in_class && ((c == '[' && next != ':') || (c == '&' && next == '&'))) {
             *bad = "a set operation inside a character class";
+            return;
         }
         if (in_class && c == '[') { /* [:alpha:] */
             const char *end = memmem(p + i, n - i, ":]", 2);
