@@ -16,8 +16,10 @@
 #include "base/file.h"
 #include "base/sys.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,6 +84,26 @@ static enum status take_lock(struct store *s, int wait_ms, struct err *e)
     }
     free(path);
     return st;
+}
+
+/* What a kill left of a file that was about to replace vectors.bin: NAME.tmp.PID.N of a process
+ * that is no more. */
+static void remove_leftovers(const struct store *s)
+{
+    static const char prefix[] = "vectors.bin.tmp.";
+    DIR *d = opendir(s->home);
+    for (struct dirent *f = d ? readdir(d) : NULL; f; f = readdir(d)) {
+        if (strncmp(f->d_name, prefix, sizeof prefix - 1) != 0) {
+            continue;
+        }
+        long pid = atol(f->d_name + sizeof prefix - 1);
+        if (pid > 0 && kill((pid_t)pid, 0) != 0 && errno == ESRCH) {
+            (void)unlinkat(dirfd(d), f->d_name, 0);
+        }
+    }
+    if (d) {
+        closedir(d);
+    }
 }
 
 /* Settings of every connection. A library file may come from elsewhere: its schema is not trusted,
@@ -245,6 +267,9 @@ enum status store_open(const char *home, const struct store_options *opt, struct
     if (!st && write) {
         st = take_lock(s, opt->busy_wait_ms ? opt->busy_wait_ms : LOCK_WAIT_MS, e);
         st = st ? st : open_for_writing(s, e);
+        if (!st) {
+            remove_leftovers(s);
+        }
     } else if (!st) {
         st = open_for_reading(s, &older, e);
         if (!st && older) {

@@ -399,6 +399,7 @@ static int in_child(int (*f)(const char *home), const char *home)
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
+        (void)setenv("CMOCKA_TEST_ABORT", "1", 1);
         _exit(f(home));
     }
     int status = 0;
@@ -427,6 +428,36 @@ static int contend(const char *home)
         return 3; /* a reader is not kept out */
     }
     return 0;
+}
+
+static int just_end(const char *path)
+{
+    struct buf b = {0};
+    buf_printf(&b, "%s/vectors.bin.tmp.%ld.0", path, (long)getpid());
+    test_write_file(b.data, "half", 4);
+    return 0;
+}
+
+/* 0 when one such file is there. */
+static int only_one_left(const char *home)
+{
+    struct buf cmd = {0};
+    buf_printf(&cmd, "test `ls '%s' | grep -c vectors.bin.tmp` = 1", home);
+    int rc = system(cmd.data);
+    buf_fini(&cmd);
+    return rc;
+}
+
+static void leftovers_of_a_kill_are_removed(void **state)
+{
+    (void)state;
+    const char *home = test_temp_path("leftovers");
+    store_close(fixture_open(home, DIM));
+    assert_int_equal(in_child(just_end, home), 0);
+    assert_int_equal(just_end(home), 0); /* of a process that lives */
+    assert_int_not_equal(only_one_left(home), 0);
+    store_close(fixture_open(home, DIM));
+    assert_int_equal(only_one_left(home), 0);
 }
 
 static int read_in_read_only_folder(const char *home)
@@ -493,6 +524,7 @@ int main(void)
         cmocka_unit_test(versions_are_checked),
         cmocka_unit_test(old_versions_are_migrated_with_a_backup),
         cmocka_unit_test(one_writer_many_readers),
+        cmocka_unit_test(leftovers_of_a_kill_are_removed),
         cmocka_unit_test(read_only_folders_can_be_read),
     };
     return cmocka_run_group_tests_name("documents", tests, NULL, NULL);
