@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -327,6 +328,56 @@ static void stale_file_in_a_read_only_folder(void **state)
     assert_int_equal(chmod(home, 0755), 0);
 }
 
+struct searcher {
+    struct vectors *v;
+    const char *home;
+    int64_t best[40];
+    enum status status;
+};
+
+static void *search_many(void *arg)
+{
+    struct searcher *w = arg;
+    struct err e = {0};
+    struct store *s = NULL;
+    w->status = store_open(w->home, NULL, &s, &e); /* a handle of its own */
+    for (uint64_t i = 0; !w->status && i < 40; i++) {
+        float q[24];
+        struct hit hit = {0};
+        size_t n = 0;
+        fixture_vector(5000 + i, 24, q);
+        w->status = vectors_search(w->v, s, q, 24, 1, &hit, &n, &e);
+        w->best[i] = hit.chunk_id;
+    }
+    store_close(s);
+    return NULL;
+}
+
+static void many_threads_search_one_index(void **state)
+{
+    (void)state;
+    enum { N = 4 };
+    struct err e = {0};
+    const char *home = test_temp_path("threads");
+    struct store *s = fill(home, 24, 20);
+    struct vectors *v = NULL;
+    assert_ok_err(vectors_open(s, home, &v, NULL, &e), &e);
+    struct searcher w[N];
+    pthread_t id[N];
+    for (int i = 0; i < N; i++) {
+        w[i] = (struct searcher){.v = v, .home = home};
+        assert_int_equal(pthread_create(&id[i], NULL, search_many, &w[i]), 0);
+    }
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(pthread_join(id[i], NULL), 0);
+        assert_ok(w[i].status);
+        assert_memory_equal(w[i].best, w[0].best, sizeof w[0].best);
+    }
+    assert_true(w[0].best[0] > 0);
+    vectors_close(v);
+    store_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -337,6 +388,7 @@ int main(void)
         cmocka_unit_test(other_stores_files_are_not_taken),
         cmocka_unit_test(every_damage_is_seen_and_mended),
         cmocka_unit_test(stale_file_in_a_read_only_folder),
+        cmocka_unit_test(many_threads_search_one_index),
     };
     return cmocka_run_group_tests_name("vectors", tests, NULL, NULL);
 }
