@@ -27,9 +27,12 @@ void template_free(struct template *t);
 MUST_CHECK enum status template_render(const struct template *t, const json_t *vars,
                                        struct buf *out, struct err *e);
 
+/* Zero means the default. */
 struct template_limits {
     size_t max_output_bytes; /* 64 MiB */
     size_t max_steps;        /* 50 million */
+    size_t max_memory_bytes; /* 512 MiB, dropped when the render ends */
+    int64_t now; /* what strftime_now tells, seconds since 1970 in local time zone; 0: the clock */
 };
 MUST_CHECK enum status template_render_limited(const struct template *t, const json_t *vars,
                                                const struct template_limits *limits,
