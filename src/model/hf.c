@@ -276,6 +276,24 @@ static enum status find_arch(const struct weights *w, const json_t *config,
     return *out ? OK : err_set(e, ERR_UNSUPPORTED, path, "model_type '%.80s'", type);
 }
 
+/* Directories of early sentence-transformers keep the model in a subfolder that the first module
+ * names ("0_Transformer"). */
+static enum status find_base(struct weights *w, struct err *e)
+{
+    json_t *modules = NULL;
+    if (weights_sibling(w, "config.json")) {
+        return OK;
+    }
+    enum status s = hf_load_json(w, "modules.json", &modules, e);
+    const char *path = json_string_value(json_object_get(json_array_get(modules, 0), "path"));
+    if (!s && path && *path) {
+        w->base = arena_strdup(&w->arena, path);
+        s = w->base ? OK : no_memory(w, e);
+    }
+    json_decref(modules);
+    return s;
+}
+
 enum status hf_open(struct weights *w, struct err *e)
 {
     struct loader l = {.w = w, .e = e};
@@ -284,6 +302,9 @@ enum status hf_open(struct weights *w, struct err *e)
     w->format = "safetensors";
     w->siblings = arena_array(&w->arena, MAX_FILES, sizeof *w->siblings);
     enum status s = w->siblings ? list(w, "", e) : no_memory(w, e);
+    if (!s) {
+        s = find_base(w, e);
+    }
     if (!s) {
         s = hf_load_json(w, "config.json", &config, e);
     }

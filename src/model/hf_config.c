@@ -236,6 +236,32 @@ static enum status put_rope(const struct reader *r)
     return s || !rope ? s : put_scaling(r, rope);
 }
 
+/* Qwen's configurations name a window, switch it off beside it, and give it to the layers from
+ * max_window_layers on. */
+static enum status put_window(const struct reader *r)
+{
+    int64_t layers = 0;
+    int64_t unused;
+    if (!member(r->config, "sliding_window")) {
+        return OK;
+    }
+    if (strncmp(r->arch->arch, "qwen", 4) == 0) {
+        const json_t *from = member(r->config, "max_window_layers");
+        int64_t first = 28; /* the default of its class */
+        enum status s = get_count(r, r->config, "num_hidden_layers", -1, &layers);
+        bool off = !json_is_true(member(r->config, "use_sliding_window"));
+        if (s || off || (from && !hf_int(from, &first)) || first >= layers) {
+            return s;
+        }
+        if (first > 0) {
+            return err_set(r->e, ERR_UNSUPPORTED, r->file,
+                           "a sliding window from layer %lld on: all layers or none is computed",
+                           (long long)first);
+        }
+    }
+    return put_count(r, "sliding_window", "attention.sliding_window", -1, &unused);
+}
+
 static enum status put_decoder(const struct reader *r)
 {
     static const char *const silu[] = {"silu", "swish", NULL};
@@ -247,13 +273,7 @@ static enum status put_decoder(const struct reader *r)
         (s = put_rope(r))) {
         return s;
     }
-    /* Qwen's configurations name a window and switch it off beside it. */
-    bool off = strncmp(r->arch->arch, "qwen", 4) == 0 &&
-               !json_is_true(member(r->config, "use_sliding_window"));
-    if (off || !member(r->config, "sliding_window")) {
-        return OK;
-    }
-    return put_count(r, "sliding_window", "attention.sliding_window", -1, &unused);
+    return put_window(r);
 }
 
 /* The longest text in tokens: sentence-transformers may set less than there are positions. */

@@ -418,10 +418,16 @@ bool meta_array_f64(const struct weights *w, const char *key, size_t i, double *
 
 const char *weights_sibling(const struct weights *w, const char *name)
 {
+    const char *in_base = NULL;
+    size_t n = w->base ? strlen(w->base) : 0;
     for (size_t i = 0; i < w->n_siblings; i++) {
-        if (strcmp(w->siblings[i].name, name) == 0) {
+        const char *s = w->siblings[i].name;
+        if (strcmp(s, name) == 0) {
             return w->siblings[i].path;
         }
+        if (n && strncmp(s, w->base, n) == 0 && s[n] == '/' && strcmp(s + n + 1, name) == 0) {
+            in_base = w->siblings[i].path;
+        }
     }
-    return NULL;
+    return in_base;
 }

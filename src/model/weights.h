@@ -21,7 +21,8 @@
 struct weights;
 
 /* `path`: a .gguf file or a directory with config.json. Errors: ERR_NOT_FOUND, ERR_IO, ERR_FORMAT,
- * ERR_UNSUPPORTED (names tensor and type), ERR_LIMIT. */
+ * ERR_UNSUPPORTED (names tensor and type), ERR_LIMIT, ERR_MEMORY, ERR_MISMATCH (parts that do not
+ * belong together), ERR_USAGE (a later part of a split file). */
 MUST_CHECK enum status weights_open(const char *path, struct weights **out, struct err *e);
 void weights_close(struct weights *w); /* NULL is allowed */
 
@@ -62,7 +63,7 @@ bool meta_array_i64(const struct weights *w, const char *key, size_t i, int64_t 
 bool meta_array_f64(const struct weights *w, const char *key, size_t i, double *out);
 
 /* For a directory: the path of a sibling file ("tokenizer.json", "vocab.txt",
- * "1_Pooling/config.json"), NULL when it does not exist. */
+ * "1_Pooling/config.json"), NULL when it does not exist. The folder is listed once, at opening. */
 const char *weights_sibling(const struct weights *w, const char *name);
 
 #endif

@@ -77,6 +77,7 @@ struct weights {
     struct tensor_table tensors;
     struct sibling *siblings; /* files of a directory and of its direct subfolders */
     size_t n_siblings;
+    const char *base; /* the subfolder that holds the model, NULL: the directory itself */
 };
 
 /* Add one entry; *taken says that the name is there already (nothing is added then). ERR_MEMORY

@@ -648,6 +648,37 @@ static void split_files_that_disagree(void **state)
     assert_string_equal(e.message, "is part 1 of 2, its name must end in -00001-of-00002.gguf");
 }
 
+/* With less memory than it needs the parser says so, whatever it was doing. */
+static void memory_runs_out_anywhere(void **state)
+{
+    (void)state;
+    struct gguf_writer g;
+    struct buf b = {0};
+    size_t limit = 0;
+    enum status s = ERR_MEMORY;
+    good(&g);
+    gguf_finish(&g, &b);
+    while (s) {
+        limit += 16;
+        struct arena arena = {.limit_bytes = limit};
+        struct meta_table meta = {0};
+        struct tensor_table tensors = {0};
+        struct err e = {0};
+        uint32_t version = 0;
+        s = gguf_parse((const uint8_t *)b.data, b.len, "f", &arena, &meta, &tensors, &version, &e);
+        if (s) {
+            assert_status(s, ERR_MEMORY);
+            assert_string_equal(e.message, "no memory for the tables of the file");
+        }
+        meta_table_fini(&meta);
+        tensor_table_fini(&tensors);
+        arena_reset(&arena);
+    }
+    assert_true(limit > 300 && limit < 600);
+    buf_fini(&b);
+    gguf_writer_fini(&g);
+}
+
 static void files_that_cannot_be_opened(void **state)
 {
     (void)state;
@@ -670,6 +701,7 @@ int main(void)
         cmocka_unit_test(every_type_is_random_and_readable),
         cmocka_unit_test(split_files_open_as_one),
         cmocka_unit_test(split_files_that_disagree),
+        cmocka_unit_test(memory_runs_out_anywhere),
         cmocka_unit_test(files_that_cannot_be_opened),
     };
     return cmocka_run_group_tests_name("gguf", tests, NULL, NULL);

@@ -259,6 +259,13 @@ static void defaults_of_older_configs(void **state)
     assert_false(meta_i64(w, "qwen2.attention.sliding_window", &i));
     assert_false(meta_string(w, "qwen2.rope.scaling.type", &s));
     weights_close(w);
+    w = open_config(QWEN2(",\"use_sliding_window\":true,\"sliding_window\":4096"));
+    assert_false(meta_i64(w, "qwen2.attention.sliding_window", &i)); /* from layer 28 of 1 on */
+    weights_close(w);
+    w = open_config(
+        QWEN2(",\"use_sliding_window\":true,\"sliding_window\":4096,\"max_window_layers\":0"));
+    expect_int(w, "qwen2.attention.sliding_window", 4096);
+    weights_close(w);
     w = open_config(BERT(""));
     expect_int(w, "bert.context_length", 128);
     assert_false(meta_i64(w, "bert.pooling_type", &i));
@@ -353,6 +360,32 @@ static void names_of_other_exporters(void **state)
     }
 }
 
+static void models_in_a_subfolder(void **state)
+{
+    (void)state;
+    const char *files[] = {
+        "modules.json",
+        "[{\"type\":\"sentence_transformers.models.Transformer\",\"path\":\"0_Transformer\"},"
+        "{\"type\":\"sentence_transformers.models.Pooling\",\"path\":\"1_Pooling\"}]",
+        "1_Pooling/config.json",
+        "{\"pooling_mode\":\"cls\"}",
+        "0_Transformer/config.json",
+        BERT(""),
+        "0_Transformer/vocab.txt",
+        "[PAD]\n",
+        "0_Transformer/model.safetensors",
+        ONE,
+        NULL};
+    struct weights *w = NULL;
+    struct err e = {0};
+    const char *dir = make_dir(files);
+    assert_ok_err(weights_open(dir, &w, &e), &e);
+    expect_int(w, "bert.pooling_type", 2);
+    assert_string_equal(weights_sibling(w, "vocab.txt") + strlen(dir), "/0_Transformer/vocab.txt");
+    assert_null(weights_sibling(w, "merges.txt"));
+    weights_close(w);
+}
+
 #define MODULES(last)                                                                         \
     "modules.json", "[{\"type\":\"sentence_transformers.models.Transformer\",\"path\":\"\"}," \
                     "{\"type\":\"sentence_transformers.models." last "\",\"path\":\"1_Pooling\"}]"
@@ -410,6 +443,12 @@ static const struct lie {
      ERR_FORMAT,
      "/config.json",
      "rope scaling 'factor' is 0, expected 1 or more"},
+    {{"config.json",
+      "{\"model_type\":\"qwen3\"," SIZES ",\"num_hidden_layers\":3,\"use_sliding_window\":true,"
+      "\"sliding_window\":64,\"max_window_layers\":2}"},
+     ERR_UNSUPPORTED,
+     "/config.json",
+     "a sliding window from layer 2 on: all layers or none is computed"},
     {{"config.json", LLAMA(",\"rope_scaling\":[]")},
      ERR_FORMAT,
      "/config.json",
@@ -508,6 +547,7 @@ int main(void)
         cmocka_unit_test(qwen_biases_and_head_norms), cmocka_unit_test(bert_poolings),
         cmocka_unit_test(defaults_of_older_configs),  cmocka_unit_test(tokens_and_templates),
         cmocka_unit_test(names_of_other_exporters),   cmocka_unit_test(lies_are_named),
+        cmocka_unit_test(models_in_a_subfolder),
     };
     return cmocka_run_group_tests_name("hf", tests, NULL, NULL);
 }
