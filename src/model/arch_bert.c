@@ -74,8 +74,13 @@ enum status encoder_load(struct model *m, struct err *e)
                        hp->arch);
     }
     int64_t d = hp->d_model;
+    /* A model may be trained for fewer positions than its table has rows (sentence-transformers'
+     * max_seq_length): never for more. */
+    const struct named_tensor *positions = weights_find(m->w, "position_embd.weight");
+    int64_t n_rows =
+        positions && positions->t.ne[1] > hp->n_ctx_train ? positions->t.ne[1] : hp->n_ctx_train;
     if ((s = load_matrix(&l, "token_embd.weight", hp->n_vocab, d, true, &m->tokens)) ||
-        (s = load_table(&l, "position_embd.weight", hp->n_ctx_train, d, &m->positions)) ||
+        (s = load_table(&l, "position_embd.weight", n_rows, d, &m->positions)) ||
         (s = load_vector(&l, "token_embd_norm.weight", d, false, &m->embed_norm)) ||
         (s = load_vector(&l, "token_embd_norm.bias", d, false, &m->embed_norm_bias))) {
         return s;
