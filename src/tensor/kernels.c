@@ -34,6 +34,13 @@ static void fill_levels(void)
     kernels_fill_scalar(next_level("scalar"));
 #if defined(__x86_64__)
     const struct cpu *cpu = cpu_features();
+    if (cpu->avx2) {
+        struct kernels *k = next_level("avx2");
+        kernels_fill_avx2_mul(k);
+    }
+    if (cpu->avxvnni) {
+        kernels_fill_avxvnni_mul(next_level("avx-vnni"));
+    }
     if (cpu->avx512vnni) {
         struct kernels *k = next_level("avx512-vnni");
         kernels_fill_avx512(k);

@@ -5,6 +5,9 @@
 #include "tensor/kernels.h"
 #include "tensor/types_internal.h"
 
+void kernels_fill_avx2(struct kernels *k);
+void kernels_fill_avx2_mul(struct kernels *k);
+void kernels_fill_avxvnni_mul(struct kernels *k);
 void kernels_fill_avx512(struct kernels *k);
 void kernels_fill_avx512_mul(struct kernels *k);
 
