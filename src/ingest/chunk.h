@@ -4,7 +4,9 @@
  * Chunks are filled with whole blocks up to max_tokens of the embedding model's own tokens (heading
  * path included); a block that is longer is split at sentence ends, then at words. The next chunk
  * begins with the last sentences of the one before it, up to `overlap` tokens, unless a heading
- * stands between. A chunk never spans two headings of level 1 or 2. */
+ * stands between. A chunk never spans two headings of level 1 or 2, unless nothing but headings
+ * stands between them. Together the chunks cover every block. A chunk that begins inside a table
+ * has the column heads as last part of its heading path. */
 #ifndef HEARTH_INGEST_CHUNK_H
 #define HEARTH_INGEST_CHUNK_H
 
