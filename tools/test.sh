@@ -1,8 +1,13 @@
 #!/bin/bash
-# make test: installs what the tests need, builds, runs everything. Closes with ctest's summary line.
+# make test: installs what the tests need, builds twice (optimised; with address and undefined-behaviour sanitizers), and runs
+# everything as one ctest run, whose summary is the last thing printed. The sanitizer builds' tests are one test of that run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+jobs=$(nproc)
 tools/deps.sh test
-cmake --preset release >/dev/null
-cmake --build build -j "$(nproc)"
-ctest --test-dir build -j "$(nproc)" --output-on-failure
+tools/models.sh
+cmake --preset release -DHEARTH_SANITIZER_SUITE=ON >/dev/null
+cmake --build build -j "$jobs"
+cmake --preset asan >/dev/null
+cmake --build build-asan -j "$jobs"
+ctest --test-dir build -j "$jobs" --output-on-failure

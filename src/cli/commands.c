@@ -7,6 +7,28 @@ enum { ANY = 1 << 20 };
 
 /* clang-format off */
 static const struct command table[COMMAND_COUNT] = {
+    [CMD_ASK] = {
+        .name = "ask", .summary = "answer a question from the library, with its sources",
+        .usage = "ask [OPTIONS] QUESTION...",
+        .help =
+            "Answers from the documents that were added and prints the sources: quote, document,\n"
+            "heading, page and byte range. When nothing relevant is found it says so, does not call\n"
+            "the model, and ends with exit code 13.\n\n"
+            "  hearth ask \"What is the capital of France?\"\n"
+            "  hearth ask --json \"Which isolation level is the default?\"\n",
+        .min_words = 1, .max_words = ANY, .word = "a question", .cancels = true, .run = cmd_ask},
+    [CMD_CHAT] = {
+        .name = "chat", .summary = "ask one question after another", .usage = "chat [OPTIONS]",
+        .help =
+            "Each question may lean on the ones before it. On a terminal with line editing and\n"
+            "history; in a pipe one question per line. /sources shows the quotes of the last answer,\n"
+            "/reset forgets the conversation, /quit leaves.\n",
+        .cancels = true, .run = cmd_chat},
+    [CMD_SEARCH] = {
+        .name = "search", .summary = "find passages, with the scores that say why",
+        .usage = "search [OPTIONS] QUERY...",
+        .help = "  hearth search -k 3 \"isolation levels\"\n",
+        .min_words = 1, .max_words = ANY, .word = "a query", .cancels = true, .run = cmd_search},
     [CMD_STATUS] = {
         .name = "status", .summary = "show what is stored, what failed and what to do about it",
         .usage = "status [OPTIONS]", .help = "", .run = cmd_status},
@@ -15,6 +37,24 @@ static const struct command table[COMMAND_COUNT] = {
         .usage = "remove [OPTIONS] PATH... | --all",
         .help = "Takes out the documents of a file, a folder or a source; the files stay where they are.\n",
         .max_words = ANY, .cancels = true, .run = cmd_remove},
+    [CMD_GENERATE] = {
+        .name = "generate", .summary = "continue a prompt with the language model",
+        .usage = "generate [OPTIONS] [PROMPT...]",
+        .help =
+            "Puts the prompt into the model's chat template (--raw: takes it as it is) and prints what\n"
+            "the model writes. With --json: text, ids, logprobs, prompt_ids, stop_reason and timings.\n\n"
+            "  hearth generate --prompt 'Write a haiku about rain.' --temperature 0.8\n"
+            "  hearth generate --raw --prompt 'The capital of France is' --max-tokens 8 --json\n",
+        .max_words = ANY, .cancels = true, .run = cmd_generate},
+    [CMD_EMBED] = {
+        .name = "embed", .summary = "embed texts: JSON lines in, JSON lines out",
+        .usage = "embed [OPTIONS] < TEXTS.jsonl",
+        .help =
+            "Reads lines {\"text\": \"...\"} and writes lines {\"embedding\": [...]} in the same order.\n"
+            "A text that is longer than the model reads is embedded from its beginning and marked\n"
+            "\"truncated\": true. --model names the embedding model here.\n\n"
+            "  echo '{\"text\": \"good morning\"}' | hearth embed\n",
+        .cancels = true, .run = cmd_embed},
     [CMD_TOKENIZE] = {
         .name = "tokenize", .summary = "text to token ids, and back",
         .usage = "tokenize [OPTIONS] < TEXT",
@@ -24,6 +64,21 @@ static const struct command table[COMMAND_COUNT] = {
             "  printf 'Hello world' | hearth tokenize\n"
             "  echo 19556 905 | hearth tokenize --decode\n",
         .run = cmd_tokenize},
+    [CMD_PERPLEXITY] = {
+        .name = "perplexity", .summary = "measure how well a model predicts a text",
+        .usage = "perplexity [OPTIONS] --file TEXT",
+        .help =
+            "exp of the mean negative log-likelihood over windows of --ctx tokens, the second half of\n"
+            "each window counted.\n",
+        .max_words = 1, .run = cmd_perplexity},
+    [CMD_BENCH] = {
+        .name = "bench", .summary = "measure tokens per second of a model",
+        .usage = "bench [OPTIONS]",
+        .help =
+            "Runs a prompt of --prompt tokens and generates --gen tokens at --depth, several times;\n"
+            "prints best and median with threads, instruction set and the kernel of each tensor type.\n"
+            "For an embedding model: texts of --prompt tokens, embedded together.\n",
+        .run = cmd_bench},
     [CMD_MODELS] = {
         .name = "models", .summary = "show what model files are", .usage = "models [OPTIONS] [MODEL...]",
         .help =

@@ -1,0 +1,84 @@
+/* Engines for commands: --model and --embed-model opened with the options of the command line. */
+#include "cli/engines.h"
+
+#include <string.h>
+
+static enum status open_engine(struct cli *c, const char *name, int64_t n_ctx, struct engine **out,
+                               struct err *e)
+{
+    const char *path = NULL;
+    enum status s = model_path(c, name, &path, e);
+    struct engine_options opt = {.n_threads = (int)c->values[O_THREADS].i,
+                                 .n_ctx = n_ctx,
+                                 .kv_q8 = c->values[O_KV_Q8].flag,
+                                 .exact = c->values[O_EXACT].flag};
+    return s ? s : engine_open(path, &opt, out, e);
+}
+
+enum status engines_generator(struct cli *c, int64_t n_ctx, struct engine **out, struct err *e)
+{
+    struct engine *en = NULL;
+    enum status s = open_engine(c, c->values[O_MODEL].s, n_ctx, &en, e);
+    if (s) {
+        return s;
+    }
+    if (!engine_info(en)->generates) {
+        (void)err_set(e, ERR_UNSUPPORTED, engine_info(en)->path,
+                      "a %s model embeds texts, it does not generate any", engine_info(en)->arch);
+        engine_close(en);
+        return cli_hint(c, e, "name a language model with --model; `hearth models` lists them");
+    }
+    *out = en;
+    return OK;
+}
+
+enum status engines_embedder(struct cli *c, const char *name, struct engine **out, struct err *e)
+{
+    return open_engine(c, name ? name : c->values[O_EMBED_MODEL].s, 0, out, e);
+}
+
+enum status engines_any(struct cli *c, int64_t n_ctx, struct engine **out, struct err *e)
+{
+    return open_engine(c, c->values[O_MODEL].s, n_ctx, out, e);
+}
+
+enum status engines_sampling(struct cli *c, struct sampling *out, struct err *e)
+{
+    const struct option_value *v = c->values;
+    struct sampling s = {.temperature = (float)v[O_TEMPERATURE].f,
+                         .top_k = (int32_t)v[O_TOP_K].i,
+                         .top_p = (float)v[O_TOP_P].f,
+                         .min_p = (float)v[O_MIN_P].f,
+                         .typical_p = (float)v[O_TYPICAL_P].f,
+                         .repetition_penalty = (float)v[O_REPETITION].f,
+                         .presence_penalty = (float)v[O_PRESENCE].f,
+                         .frequency_penalty = (float)v[O_FREQUENCY].f,
+                         .penalty_window = (int32_t)v[O_PENALTY_WINDOW].i,
+                         .seed = (uint64_t)v[O_SEED].i};
+    size_t n = v[O_LOGIT_BIAS].n_list;
+    struct logit_bias *bias = arena_array(&c->arena, n + 1, sizeof *bias);
+    if (!bias) {
+        return err_set(e, ERR_MEMORY, NULL, "no memory for the options");
+    }
+    for (size_t i = 0; i < n; i++) {
+        int used = 0;
+        const char *text = v[O_LOGIT_BIAS].list[i];
+        if (sscanf(text, "%d=%f%n", &bias[i].id, &bias[i].bias, &used) != 2 || text[used] ||
+            bias[i].bias != bias[i].bias || bias[i].id < 0) {
+            return err_set(e, ERR_USAGE, "--logit-bias",
+                           "'%s' is not of the form ID=BIAS (a token id and a number; -inf forbids "
+                           "the token)",
+                           text);
+        }
+    }
+    s.bias = bias;
+    s.n_bias = n;
+    *out = s;
+    return OK;
+}
+
+bool engines_write_text(void *ctx, const char *text, size_t n)
+{
+    (void)ctx;
+    return fwrite(text, 1, n, stdout) == n && fflush(stdout) == 0;
+}
