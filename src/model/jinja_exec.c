@@ -245,8 +245,9 @@ static enum status bind_rest(struct run *r, const struct macro *m, const struct 
     }
     size_t taken = call->n_pos < def->list.n ? call->n_pos : def->list.n;
     if (def->special[2] != SLOT_NONE) {
-        f->slots[def->special[2]] =
-            (struct val){.kind = K_TUPLE, .n = call->n_pos - taken, .u.items = call->pos + taken};
+        f->slots[def->special[2]] = (struct val){.kind = K_TUPLE,
+                                                 .n = call->n_pos - taken,
+                                                 .u.items = taken ? call->pos + taken : call->pos};
     } else if (call->n_pos > def->list.n) {
         return jinja_fail(r, ERR_FORMAT, "macro '%.*s' takes not more than %zu argument(s)",
                           (int)m->name.n, m->name.p, def->list.n);

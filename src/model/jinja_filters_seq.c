@@ -467,7 +467,8 @@ static enum status make_slice(struct run *r, struct iter *it)
     }
     for (size_t i = 0; i < slices; i++) {
         size_t have = n / slices + (i < extra);
-        TRY(chunk(r, items + from, have, fill, fill.kind != K_NONE && i >= extra, &out[i]));
+        TRY(chunk(r, from ? items + from : items, have, fill, fill.kind != K_NONE && i >= extra,
+                  &out[i]));
         from += have;
     }
     it->items = out;

@@ -398,7 +398,7 @@ enum status jinja_items(struct run *r, struct val v, const struct val **items, s
         return numbers(r, v.u.range, items, n);
     case K_ITER:
         TRY(prepare(r, v.u.iter));
-        *items = v.u.iter->items + v.u.iter->pos;
+        *items = v.u.iter->items ? v.u.iter->items + v.u.iter->pos : NULL;
         *n = v.u.iter->n - v.u.iter->pos;
         v.u.iter->pos = v.u.iter->n;
         return OK;

@@ -37,7 +37,9 @@ const char *jinja_type_name(struct val v)
 
 enum status jinja_undefined_error(struct run *r, struct val v)
 {
-    const char *of = v.of == K_NONE ? "None" : jinja_type_name((struct val){.kind = v.of});
+    const char *of = v.of == K_NONE   ? "None"
+                     : v.of == K_ITER ? "generator" /* the object itself is not kept */
+                                      : jinja_type_name((struct val){.kind = v.of});
     const char *object = v.of == K_NONE ? "" : " object";
     int n = v.n > 200 ? 200 : (int)v.n;
     switch (v.flag) {
