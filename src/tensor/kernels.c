@@ -10,6 +10,8 @@
 
 #if defined(__x86_64__)
 #include "tensor/kernels_x86.h"
+#elif defined(__aarch64__)
+#include "tensor/kernels_arm.h"
 #endif
 
 enum { MAX_LEVELS = 6 };
@@ -36,6 +38,7 @@ static void fill_levels(void)
     const struct cpu *cpu = cpu_features();
     if (cpu->avx2) {
         struct kernels *k = next_level("avx2");
+        kernels_fill_avx2(k);
         kernels_fill_avx2_mul(k);
     }
     if (cpu->avxvnni) {
@@ -45,6 +48,16 @@ static void fill_levels(void)
         struct kernels *k = next_level("avx512-vnni");
         kernels_fill_avx512(k);
         kernels_fill_avx512_mul(k);
+    }
+#elif defined(__aarch64__)
+    const struct cpu *cpu = cpu_features();
+    if (cpu->neon) {
+        struct kernels *k = next_level("neon");
+        kernels_fill_neon(k);
+        kernels_fill_neon_mul(k);
+    }
+    if (cpu->neon && cpu->dotprod) {
+        kernels_fill_dotprod_mul(next_level("neon-dotprod"));
     }
 #endif
 }

@@ -3,6 +3,7 @@
  * Tails are masked, and no result depends on where in an array a value stands. Sums run in 16 lanes
  * and end in one tree. exp is a polynomial of degree 6 on [-ln2/2, ln2/2] (error below 2 units in
  * the last place), erf is formula 7.1.26 of Abramowitz and Stegun (absolute error 1.5e-7). */
+#if defined(__x86_64__)
 #include "tensor/kernels_x86.h"
 
 #include <immintrin.h>
@@ -479,3 +480,4 @@ void kernels_fill_avx512(struct kernels *k)
     k->kv_put = kv_put;
     k->attn_block = attn_block;
 }
+#endif

@@ -3,6 +3,7 @@
  * vpmaddubsw adds two products of an unsigned and a signed byte in 16 bits and saturates: bytes up
  * to 255 would overflow silently. Nibbles cannot (2 * 15 * 127); wider values go in as magnitudes
  * (at most 128: 2 * 128 * 127 < 2^15) with their sign moved to the activation. */
+#if defined(__x86_64__)
 #include "tensor/kernels_x86.h"
 #include "tensor/pack.h"
 
@@ -140,3 +141,4 @@ void kernels_fill_avx2_mul(struct kernels *k)
     k->mul16 = mul16;
     k->unpack4 = unpack4;
 }
+#endif

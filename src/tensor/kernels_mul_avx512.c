@@ -8,6 +8,7 @@
  *
  * vpdpbusd is one line of assembly: gcc 12 copies and spills the 24 accumulators when they go
  * through the intrinsic, which halves the speed. */
+#if defined(__x86_64__)
 #include "tensor/pack.h"
 
 #include "tensor/kernels_x86.h"
@@ -515,3 +516,4 @@ void kernels_fill_avx512_mul(struct kernels *k)
     k->mul16 = mul16;
     k->unpack4 = unpack4;
 }
+#endif

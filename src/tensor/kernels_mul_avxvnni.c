@@ -1,4 +1,5 @@
 /* Products of packed integers with 256-bit VNNI (client processors without AVX-512). */
+#if defined(__x86_64__)
 #include "tensor/kernels_x86.h"
 #include "tensor/pack.h"
 
@@ -16,3 +17,4 @@ void kernels_fill_avxvnni_mul(struct kernels *k)
     k->mul8 = mul8;
     k->mul16 = mul16;
 }
+#endif

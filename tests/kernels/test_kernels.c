@@ -167,9 +167,144 @@ static void check_products(const struct mat_form *form)
     }
 }
 
+/* Largest difference relative to the largest value. */
+static double distance(const float *a, const float *b, size_t n)
+{
+    double most = 0, size = 1e-30;
+    for (size_t i = 0; i < n; i++) {
+        most = fmax(most, fabs((double)a[i] - (double)b[i]));
+        size = fmax(size, fabs((double)b[i]));
+        if (isnan(a[i]) != isnan(b[i])) {
+            return INFINITY;
+        }
+    }
+    return most / size;
+}
+
+/* Float rows: 4 units in the last place of the largest value, more for sums and polynomials. Arrays
+ * begin at odd places and end where they end: a guard value follows. */
+enum { ROW_MAX = 300 };
+static void check_rows(void)
+{
+    for (size_t n = 1; n < ROW_MAX; n += 1 + below(12)) {
+        float x[ROW_MAX + 2], y[ROW_MAX + 2], g[ROW_MAX + 2], b[ROW_MAX + 2];
+        float want[ROW_MAX + 2], got[ROW_MAX + 2];
+        for (size_t i = 0; i < ROW_MAX + 2; i++) {
+            x[i] = normal() * 4, y[i] = normal(), g[i] = normal(), b[i] = normal();
+        }
+        x[1 + below(n)] = 100; /* exp must not overflow, erf must saturate */
+        x[1 + below(n)] = -100;
+        float dots[2] = {tested->dot_f32(x + 1, y + 1, n), scalar->dot_f32(x + 1, y + 1, n)};
+        CHECK(fabsf(dots[0] - dots[1]) < 2e-4f, "dot_f32 %zu: %g %g", n, (double)dots[0],
+              (double)dots[1]);
+#define SAME(bound, call)                                                               \
+    do {                                                                                \
+        memcpy(want, x, sizeof x), memcpy(got, x, sizeof x);                            \
+        {                                                                               \
+            const struct kernels *k = scalar;                                           \
+            float *out = want;                                                          \
+            k->call;                                                                    \
+        }                                                                               \
+        {                                                                               \
+            const struct kernels *k = tested;                                           \
+            float *out = got;                                                           \
+            k->call;                                                                    \
+        }                                                                               \
+        double d = distance(got + 1, want + 1, n);                                      \
+        CHECK(d <= (bound), #call " %zu: %g", n, d);                                    \
+        CHECK(got[n + 1] == x[n + 1] && got[0] == x[0], #call " %zu: past the end", n); \
+    } while (0)
+        SAME(0, add(out + 1, y + 1, n));
+        SAME(2e-6, rmsnorm(out + 1, g + 1, 1e-5f, n, out + 1));
+        SAME(2e-6, rmsnorm(x + 1, NULL, 1e-5f, n, out + 1));
+        SAME(3e-6, layernorm(out + 1, y + 1, g + 1, b + 1, 1e-5f, n, out + 1));
+        SAME(3e-6, layernorm(x + 1, NULL, g + 1, b + 1, 1e-5f, n, out + 1));
+        SAME(1e-6, gelu(out + 1, n));
+        SAME(1e-6, silu_mul(x + 1, y + 1, n, out + 1));
+        SAME(1e-6, rope(out + 1, g + 1, b + 1, n & ~(size_t)1, false));
+        SAME(1e-6, rope(out + 1, g + 1, b + 1, n & ~(size_t)1, true));
+    }
+}
+
+static void check_scans(void)
+{
+    for (size_t d = 1; d < 400; d += 1 + below(40)) {
+        enum { N = 9 };
+        int8_t *rows = allocate(N * d + 1), *query = allocate(d + 1);
+        int32_t want[N], got[N];
+        for (size_t i = 0; i < N * d; i++) {
+            rows[1 + i] = below(9) ? (int8_t)rng_u64(&rng) : -128;
+        }
+        for (size_t i = 0; i < d; i++) {
+            query[1 + i] = below(9) ? (int8_t)rng_u64(&rng) : -128;
+        }
+        scalar->scan_i8(query + 1, rows + 1, N, d, want);
+        tested->scan_i8(query + 1, rows + 1, N, d, got);
+        CHECK(memcmp(want, got, sizeof want) == 0, "scan_i8 %zu", d);
+        CHECK(tested->dot_i8(query + 1, rows + 1, d) == want[0], "dot_i8 %zu", d);
+        free(rows);
+        free(query);
+    }
+}
+
+/* A section of random keys and values, and a tile that sees parts of it. */
+static void check_attention(enum tensor_type type)
+{
+    static const int64_t dims[] = {32, 64, 80, 96, 128, 256};
+    for (int round = 0; round < 30; round++) {
+        int64_t dim = type == TYPE_Q8_0 && round % 6 == 2 ? 64 : dims[round % 6];
+        size_t d = (size_t)dim, bytes = kv_section_bytes(type, d);
+        uint8_t *section = allocate(bytes), *other = allocate(bytes);
+        float *kv = allocate(2 * d * 4 + 4), *q = allocate(ATTN_QUERIES * d * 4);
+        float *acc = allocate(2 * ATTN_QUERIES * d * 4);
+        for (size_t slot = 0; slot < KV_BLOCK; slot++) {
+            fill_normal(kv + 1, 2 * d);
+            scalar->kv_put(type, section, slot, d, kv + 1, kv + 1 + d);
+            tested->kv_put(type, other, slot, d, kv + 1, kv + 1 + d);
+        }
+        CHECK(memcmp(section, other, bytes) == 0, "kv_put %s %zu", type_info(type)->name, d);
+        struct attn_tile t = {.n = 1 + (int)below(ATTN_QUERIES), .head_dim = dim};
+        t.softcap = round % 3 ? 0 : 5;
+        t.q = q;
+        fill_normal(q, ATTN_QUERIES * d);
+        for (int i = 0; i < t.n; i++) {
+            t.lo[i] = (int64_t)below(70);
+            t.hi[i] = t.lo[i] + 1 + (int64_t)below(90);
+            t.peak[i] = -INFINITY;
+        }
+        struct attn_tile u = t;
+        t.acc = acc;
+        u.acc = acc + ATTN_QUERIES * d;
+        for (int64_t pos = 0; pos < 192; pos += 32) { /* the same section over and over */
+            scalar->attn_block(&t, type, section, pos);
+            tested->attn_block(&u, type, section, pos);
+        }
+        for (int i = 0; i < t.n; i++) {
+            float *a = u.acc + (size_t)i * d, *b = t.acc + (size_t)i * d;
+            for (size_t c = 0; c < d; c++) {
+                a[c] /= u.total[i];
+                b[c] /= t.total[i];
+            }
+            double error = distance(a, b, d);
+            CHECK(error < 1e-4, "attn_block %s %zu, query %d of %d: %g", type_info(type)->name, d,
+                  i, t.n, error);
+        }
+        free(section);
+        free(other);
+        free(kv);
+        free(q);
+        free(acc);
+    }
+}
+
 static void check_all(void)
 {
     rng_init(&rng, 7);
+    check_rows();
+    check_scans();
+    check_attention(TYPE_F32);
+    check_attention(TYPE_F16);
+    check_attention(TYPE_Q8_0);
     check_quant();
     for (int f = 0; f < N_FORMS; f++) {
         check_products(&forms[f]);

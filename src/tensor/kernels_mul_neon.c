@@ -1,0 +1,212 @@
+/* Products of packed integers with NEON, with and without the SDOT instruction: see kernels.h.
+ *
+ * A register holds 4 rows of 4 columns; a strip is four registers. The four columns of a token are
+ * in every lane of another register, so a dot product adds 4 products into each of 4 rows. Without
+ * SDOT the products are widened to 16 bits and added in pairs twice. A tile is one strip by up to 2
+ * tokens; float sums live in registers. */
+#include "tensor/kernels.h"
+
+#if defined(__aarch64__)
+#include "tensor/kernels_arm.h"
+#include "tensor/pack.h"
+
+#include <arm_neon.h>
+#include <string.h>
+
+/* For the assembler only: the compiler itself stays at the baseline. */
+__asm__(".arch armv8.2-a+dotprod+fp16");
+
+#define INLINE static inline __attribute__((always_inline))
+
+enum { TILE_TOKENS = 2 };
+
+INLINE int8x16_t broadcast(const void *p)
+{
+    int32_t v;
+    memcpy(&v, p, 4);
+    return vreinterpretq_s8_s32(vdupq_n_s32(v));
+}
+
+INLINE int32x4_t dot4(const bool sdot, int32x4_t acc, int8x16_t w, int8x16_t x)
+{
+    if (sdot) {
+        __asm__("sdot %0.4s, %1.16b, %2.16b" : "+w"(acc) : "w"(w), "w"(x));
+        return acc;
+    }
+    int16x8_t low = vmull_s8(vget_low_s8(w), vget_low_s8(x)), high = vmull_high_s8(w, x);
+    return vaddq_s32(acc, vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high)));
+}
+
+INLINE float32x4_t load_f16x4(const uint8_t *p)
+{
+    return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(p)));
+}
+
+/* Signed values of quad k (0 .. 7) for rows 4 part .. 4 part + 3. */
+INLINE int8x16_t load_quad(const int bits, const bool table, const uint8_t *group, int k, int part)
+{
+    if (bits == 8) {
+        uint8x16_t v = vld1q_u8(group + k * 64 + part * 16);
+        return vreinterpretq_s8_u8(veorq_u8(v, vdupq_n_u8(128)));
+    }
+    uint8x16_t v = vld1q_u8(group + k % 4 * 64 + part * 16);
+    v = k < 4 ? vandq_u8(v, vdupq_n_u8(15)) : vshrq_n_u8(v, 4);
+    return table ? vqtbl1q_s8(vld1q_s8(iq4_values), v)
+                 : vsubq_s8(vreinterpretq_s8_u8(v), vdupq_n_s8(8));
+}
+
+INLINE void tile(const bool sdot, const int NT, const int bits, const struct mat_form *form,
+                 const struct strip *w, const struct act_panel *x, int t0, float *out)
+{
+    const size_t set = STRIP_ROWS * 2, nt = (size_t)x->nt, halves = (size_t)form->halves;
+    const size_t stride = halves * (form->has_min ? 2 : 1) * set;
+    const int8_t *q = x->q + 4 * t0;
+    float32x4_t y[TILE_TOKENS][4];
+    for (int t = 0; t < NT; t++) {
+        for (int part = 0; part < 4; part++) {
+            y[t][part] = vdupq_n_f32(0);
+        }
+    }
+    for (size_t g = 0; g < x->groups; g++) {
+        const uint8_t *values = w->values + g * (size_t)bits * 64, *f = w->factors + g * stride;
+        for (size_t h = 0; h < halves; h++) {
+            int32x4_t acc[TILE_TOKENS][4];
+            for (int t = 0; t < NT; t++) {
+                for (int part = 0; part < 4; part++) {
+                    acc[t][part] = vdupq_n_s32(0);
+                }
+            }
+            int quads = 8 / (int)halves, k0 = (int)h * quads;
+            for (int k = k0; k < k0 + quads; k++, q += 4 * nt) {
+                for (int part = 0; part < 4; part++) {
+                    int8x16_t v = load_quad(bits, form->table, values, k, part);
+                    for (int t = 0; t < NT; t++) {
+                        acc[t][part] = dot4(sdot, acc[t][part], v, broadcast(q + 4 * t));
+                    }
+                }
+            }
+            const size_t at = (g * halves + h) * nt + (size_t)t0;
+            const float *sums = (halves == 1 ? x->xsum : x->half_xsum) + at;
+            for (int part = 0; part < 4; part++) {
+                float32x4_t scale = load_f16x4(f + h * set + 8 * (size_t)part);
+                for (int t = 0; t < NT; t++) {
+                    float32x4_t dot =
+                        vmulq_n_f32(vcvtq_f32_s32(acc[t][part]), x->xs[g * nt + (size_t)(t0 + t)]);
+                    y[t][part] = vfmaq_f32(y[t][part], dot, scale);
+                    if (form->has_min) {
+                        float32x4_t min = load_f16x4(f + (halves + h) * set + 8 * (size_t)part);
+                        y[t][part] = vfmaq_n_f32(y[t][part], min, sums[t]);
+                    }
+                }
+            }
+        }
+    }
+    for (int t = 0; t < NT; t++) {
+        for (int part = 0; part < 4; part++) {
+            vst1q_f32(out + t * 32 + part * 4, y[t][part]);
+        }
+    }
+}
+
+INLINE void tiles(const bool sdot, const int bits, const struct mat_form *form,
+                  const struct strip *w, const struct act_panel *x, int t0, int n, float *out)
+{
+    for (; n >= TILE_TOKENS; n -= TILE_TOKENS, t0 += TILE_TOKENS, out += TILE_TOKENS * 32) {
+        tile(sdot, TILE_TOKENS, bits, form, w, x, t0, out);
+    }
+    if (n) {
+        tile(sdot, 1, bits, form, w, x, t0, out);
+    }
+}
+
+static void mul4_neon(const struct strip *w, const struct mat_form *form, const struct act_panel *x,
+                      int t0, int n, float *out)
+{
+    tiles(false, 4, form, w, x, t0, n, out);
+}
+
+static void mul4_dotprod(const struct strip *w, const struct mat_form *form,
+                         const struct act_panel *x, int t0, int n, float *out)
+{
+    tiles(true, 4, form, w, x, t0, n, out);
+}
+
+static void mul8_neon(const struct strip *w, int n_strips, const struct mat_form *form,
+                      const struct act_panel *x, float *out)
+{
+    for (int s = 0; s < n_strips; s++) {
+        tiles(false, 8, form, w + s, x, 0, x->nt, out + 16 * s);
+    }
+}
+
+static void mul8_dotprod(const struct strip *w, int n_strips, const struct mat_form *form,
+                         const struct act_panel *x, float *out)
+{
+    for (int s = 0; s < n_strips; s++) {
+        tiles(true, 8, form, w + s, x, 0, x->nt, out + 16 * s);
+    }
+}
+
+/* One strip, one token. */
+static void row16(const struct strip *w, const struct act_panel *x, size_t t, float *out)
+{
+    const size_t nt = (size_t)x->nt, pairs = x->groups * GROUP / 2;
+    float32x4_t y[4] = {vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0)};
+    for (size_t p0 = 0, block = 0; p0 < pairs; p0 += I16_BLOCK / 2, block++) {
+        const size_t end = pairs - p0 < I16_BLOCK / 2 ? pairs : p0 + I16_BLOCK / 2;
+        int32x4_t acc[4] = {vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)};
+        for (size_t p = p0; p < end; p++) {
+            int16x8_t v = vreinterpretq_s16_s8(broadcast(x->q16 + 2 * (p * nt + t)));
+            for (size_t part = 0; part < 4; part++) {
+                int16x8_t r = vreinterpretq_s16_u8(vld1q_u8(w->values + p * 64 + part * 16));
+                int32x4_t low = vmull_s16(vget_low_s16(r), vget_low_s16(v));
+                acc[part] = vaddq_s32(acc[part], vpaddq_s32(low, vmull_high_s16(r, v)));
+            }
+        }
+        for (size_t part = 0; part < 4; part++) {
+            float scale[4];
+            memcpy(scale, w->factors + block * 64 + part * 16, sizeof scale);
+            float32x4_t dot = vmulq_n_f32(vcvtq_f32_s32(acc[part]), x->xs[block * nt + t]);
+            y[part] = vfmaq_f32(y[part], dot, vld1q_f32(scale));
+        }
+    }
+    for (size_t part = 0; part < 4; part++) {
+        vst1q_f32(out + part * 4, y[part]);
+    }
+}
+
+static void mul16_neon(const struct strip *w, int n_strips, const struct act_panel *x, float *out)
+{
+    for (size_t t = 0; t < (size_t)x->nt; t++) {
+        for (int s = 0; s < n_strips; s++) {
+            row16(w + s, x, t, out + t * 32 + 16 * s);
+        }
+    }
+}
+
+static void unpack4_neon(const uint8_t *values, size_t groups, bool table, uint8_t *out)
+{
+    for (size_t g = 0; g < groups; g++, values += 256, out += 512) {
+        for (int k = 0; k < 8; k++) {
+            for (int part = 0; part < 4; part++) {
+                uint8x16_t v = vreinterpretq_u8_s8(load_quad(4, table, values, k, part));
+                vst1q_u8(out + k * 64 + part * 16, veorq_u8(v, vdupq_n_u8(128)));
+            }
+        }
+    }
+}
+
+void kernels_fill_neon_mul(struct kernels *k)
+{
+    k->mul4 = mul4_neon;
+    k->mul8 = mul8_neon;
+    k->mul16 = mul16_neon;
+    k->unpack4 = unpack4_neon;
+}
+
+void kernels_fill_dotprod_mul(struct kernels *k)
+{
+    k->mul4 = mul4_dotprod;
+    k->mul8 = mul8_dotprod;
+}
+#endif
