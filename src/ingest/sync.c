@@ -4,7 +4,11 @@
  *
  * Pending documents are embedded together, because the model is fastest on many texts at once, and
  * committed together, because a commit waits for the disk. A flush comes at BATCH_CHUNKS chunks, so
- * little is lost by a kill. */
+ * little is lost by a kill.
+ *
+ * All in one thread: the model uses every core, and on pages of Markdown and HTML extracting and
+ * chunking took 0.4 % of the time of embedding. (Alternative: extracting the next files meanwhile;
+ * a queue and a second owner of the plan for nothing that can be measured.) */
 #include "ingest/sync_internal.h"
 
 #include "base/file.h"
@@ -17,9 +21,9 @@
 #include <unistd.h>
 
 enum {
-    BATCH_CHUNKS = 128,
+    BATCH_CHUNKS = 64,
     BATCH_DOCUMENTS = 64,
-    EMBED_TEXTS = 128, /* per call of the engine: how long ctrl-C may have to wait */
+    EMBED_TEXTS = 64, /* per call of the engine: how long ctrl-C may have to wait */
     HEAD_BYTES = 4096,
     HASH_CHARS = 32 /* 128 bits of the SHA-256 of what is embedded */
 };
@@ -59,7 +63,7 @@ struct sync {
     struct pending pending[BATCH_DOCUMENTS];
     size_t n_pending, n_pending_chunks, pending_bytes;
     struct map failed; /* paths that failed in this run */
-    int64_t n_done, dim;
+    int64_t n_done, n_embedded, dim;
 };
 
 static bool cancelled(const struct sync *y)
@@ -243,7 +247,7 @@ struct to_embed {
     float *out; /* [EMBED_TEXTS][dim] */
 };
 
-static enum status embed_now(struct sync *y, struct to_embed *b, struct err *e)
+static enum status embed_now(struct sync *y, const char *uri, struct to_embed *b, struct err *e)
 {
     struct embed_report r = {0};
     if (b->n == 0) {
@@ -265,7 +269,11 @@ static enum status embed_now(struct sync *y, struct to_embed *b, struct err *e)
     }
     y->report->n_tokens += r.n_tokens;
     y->report->n_truncated += r.n_truncated;
+    y->n_embedded += (int64_t)b->n;
     b->n = 0;
+    if (y->opt->on_embedded) {
+        y->opt->on_embedded(y->opt->ctx, uri, y->n_embedded);
+    }
     return OK;
 }
 
@@ -283,7 +291,7 @@ static enum status embed_document(struct sync *y, struct pending *d, struct to_e
         b->texts[b->n] = d->texts[i];
         b->lens[b->n] = d->lens[i];
         b->vectors[b->n++] = v;
-        st = b->n == EMBED_TEXTS ? embed_now(y, b, e) : OK;
+        st = b->n == EMBED_TEXTS ? embed_now(y, d->file->path, b, e) : OK;
     }
     return st;
 }
@@ -295,7 +303,9 @@ static enum status embed_pending(struct sync *y, struct err *e)
     for (size_t i = 0; !st && i < y->n_pending; i++) {
         st = embed_document(y, &y->pending[i], &b, e);
     }
-    st = st ? st : embed_now(y, &b, e);
+    if (!st && y->n_pending) {
+        st = embed_now(y, y->pending[y->n_pending - 1].file->path, &b, e);
+    }
     free(b.out);
     return st;
 }

@@ -38,6 +38,8 @@ struct sync_options {
     struct chunk_options chunk;
     bool dry_run; /* nothing is written, extracted or embedded; store and embedder may be NULL */
     void (*on_event)(void *ctx, const struct sync_event *ev); /* may be NULL */
+    /* Between events, after every call of the model; a long document takes many. May be NULL. */
+    void (*on_embedded)(void *ctx, const char *uri, int64_t n_chunks_embedded);
     void *ctx;
     const volatile bool *cancel;
 };
