@@ -192,29 +192,25 @@ static enum status f_truncate(const struct invocation *v)
 {
     int64_t length, leeway;
     bool kill;
-    struct str end, s = jinja_text(v->self);
+    size_t have;
+    struct str end, s = v->self.kind == K_STR ? jinja_text(v->self) : STR("");
     TRY(jinja_int_arg(v, 0, 255, &length));
     TRY(jinja_bool_arg(v, 1, &kill));
     TRY(jinja_str_arg(v, 2, STR("..."), &end));
     TRY(v->a[3].kind == K_NONE ? OK : jinja_int_arg(v, 3, 5, &leeway));
     leeway = v->a[3].kind == K_NONE ? 5 : leeway;
     int64_t end_n = (int64_t)jinja_rune_count(end);
-    if (v->self.kind == K_UNDEFINED) {
-        *v->out = v->self;
-        return OK;
-    }
-    if (v->self.kind != K_STR || v->self.flag) {
-        return jinja_fail(v->r, v->self.flag ? ERR_UNSUPPORTED : ERR_FORMAT, "truncating a '%s'",
-                          jinja_type_name(v->self));
-    }
     if (length < end_n || leeway < 0) {
         return jinja_fail(v->r, ERR_FORMAT, "expected length >= %lld and leeway >= 0",
                           (long long)end_n);
     }
-    TRY(jinja_charge(v->r, s.n));
-    if ((int64_t)jinja_rune_count(s) <= length || (int64_t)jinja_rune_count(s) - length <= leeway) {
-        *v->out = v->self;
+    TRY(jinja_length(v->r, v->self, &have));
+    if ((int64_t)have <= length || (int64_t)have - length <= leeway) {
+        *v->out = v->self; /* whatever it is */
         return OK;
+    }
+    if (v->self.kind != K_STR || v->self.flag) {
+        return jinja_fail(v->r, ERR_UNSUPPORTED, "truncating a '%s'", jinja_type_name(v->self));
     }
     s.n = jinja_rune_offset(s, (size_t)(length - end_n));
     size_t space = kill ? SIZE_MAX : jinja_rfind(s, STR(" "));
