@@ -323,31 +323,44 @@ enum status vocab_add_merge(struct vocab *v, const char *left, size_t n_left, co
     return OK;
 }
 
-static enum status encode_words(const struct vocab *v, const char *text, size_t n, struct ids *out,
-                                struct err *e)
+/* One call of vocab_encode. */
+struct encoder {
+    const struct vocab *v;
+    unsigned flags;
+    struct ids *out;
+    struct err *e;
+    bool first; /* the part at hand begins the whole text */
+    bool bare;  /* the part at hand gets no space of its own in front */
+};
+
+static enum status encode_word(const struct vocab *v, const char *word, size_t n, struct ids *out)
 {
-    struct spans s = {0};
+    return v->kind == VOCAB_WORDPIECE ? wordpiece_encode_word(&v->wordpiece, word, n, out)
+                                      : bpe_encode_word(&v->bpe, word, n, out);
+}
+
+static enum status encode_words(struct encoder *x, const char *text, size_t n)
+{
+    const struct vocab *v = x->v;
     enum status st = OK;
-    if (v->pretok.scan) { /* no list of spans needed */
-        for (size_t i = 0; i < n && !st;) {
-            size_t end = pretok_scan_next(v->pretok.scan, text, n, i);
-            st = bpe_encode_word(&v->bpe, text + i, end - i, out);
-            i = end;
-        }
+    for (size_t i = 0; v->pretok.scan && i < n && !st;) { /* no list of spans needed */
+        size_t end = pretok_scan_next(v->pretok.scan, text, n, i);
+        st = bpe_encode_word(&v->bpe, text + i, end - i, x->out);
+        i = end;
+    }
+    if (v->pretok.scan) {
         return st;
     }
-    st = pretok_split(&v->pretok, text, n, &s, e);
+    struct spans s = {0};
+    st = pretok_split(&v->pretok, text, n, &s, x->e);
     for (size_t i = 0; i < s.n && !st; i++) {
-        const char *word = text + s.data[i].at;
-        st = v->kind == VOCAB_WORDPIECE
-                 ? wordpiece_encode_word(&v->wordpiece, word, s.data[i].len, out)
-                 : bpe_encode_word(&v->bpe, word, s.data[i].len, out);
+        st = encode_word(v, text + s.data[i].at, s.data[i].len, x->out);
     }
     spans_fini(&s);
     return st;
 }
 
-static enum status encode_spaced(const struct vocab *v, const char *text, size_t n, struct ids *out)
+static enum status encode_spaced(struct encoder *x, const char *text, size_t n)
 {
     enum status st = OK;
     for (size_t i = 0; i < n && !st;) {
@@ -359,25 +372,30 @@ static enum status encode_spaced(const struct vocab *v, const char *text, size_t
             const char *next = memchr(text + end + 1, LOW_LINE[0], n - end - 1);
             end = next ? (size_t)(next - text) : n;
         }
-        st = bpe_encode_word(&v->bpe, text + i, end - i, out);
+        st = bpe_encode_word(&x->v->bpe, text + i, end - i, x->out);
         i = end;
     }
     return st;
 }
 
-/* Normalized text without added tokens. `first`: it begins the whole input. */
-static enum status encode_plain(const struct vocab *v, const char *text, size_t n, bool first,
-                                struct ids *out, struct err *e)
+static void put_metaspaced(const struct encoder *x, const char *text, size_t n, struct buf *b)
 {
+    static const struct normalizer z = {
+        .ops = {{.kind = NORMAL_REPLACE, .a = " ", .b = "\xE2\x96\x81"}}, .n = 1};
+    bool has = (n && text[0] == ' ') || low_line_at(text, n, 0);
+    if (x->v->meta_prepend && !has && (x->first || !x->v->meta_first)) {
+        buf_puts(b, LOW_LINE);
+    }
+    normalize_text(&z, text, n, b);
+}
+
+/* Normalized text without added tokens. */
+static enum status encode_plain(struct encoder *x, const char *text, size_t n)
+{
+    const struct vocab *v = x->v;
     struct buf b = {0};
     if (v->metaspace) {
-        const struct normalizer z = {
-            .ops = {{.kind = NORMAL_REPLACE, .a = " ", .b = "\xE2\x96\x81"}}, .n = 1};
-        bool has = (n && text[0] == ' ') || low_line_at(text, n, 0);
-        if (v->meta_prepend && !has && (first || !v->meta_first)) {
-            buf_puts(&b, LOW_LINE);
-        }
-        normalize_text(&z, text, n, &b);
+        put_metaspaced(x, text, n, &b);
     } else if (v->prefix_space && n && text[0] != ' ') {
         buf_putc(&b, ' ');
         buf_put(&b, text, n);
@@ -387,65 +405,52 @@ static enum status encode_plain(const struct vocab *v, const char *text, size_t 
         n = b.len;
     }
     enum status st = b.failed               ? ERR_MEMORY
-                     : v->cut == CUT_BERT   ? wordpiece_encode(&v->wordpiece, text, n, out)
-                     : v->cut == CUT_SPACES ? encode_spaced(v, text, n, out)
-                                            : encode_words(v, text, n, out, e);
+                     : v->cut == CUT_BERT   ? wordpiece_encode(&v->wordpiece, text, n, x->out)
+                     : v->cut == CUT_SPACES ? encode_spaced(x, text, n)
+                                            : encode_words(x, text, n);
+    x->first = false;
     buf_fini(&b);
     return st;
 }
 
-static enum status encode_part(const struct vocab *v, const char *text, size_t n, bool first,
-                               unsigned flags, struct ids *out, struct err *e)
-{
-    struct buf b = {0};
-    if (!n) {
-        return OK;
-    }
-    if (v->norm.n) {
-        normalize_text(&v->norm, text, n, &b);
-        text = b.data ? b.data : "";
-        n = b.len;
-    }
-    enum status st = b.failed ? ERR_MEMORY : OK;
-    size_t from = 0, done = 0;
-    struct added_match m;
-    while (!st &&
-           added_next(&v->added_normal, text, n, from, done, flags & ENCODE_PARSE_SPECIAL, &m)) {
-        if (m.at > done) {
-            st = encode_plain(v, text + done, m.at - done, first && !done, out, e);
-        }
-        if (!st && !ids_push(out, m.token->id)) {
-            st = ERR_MEMORY;
-        }
-        from = m.scan_from;
-        done = m.end;
-    }
-    if (!st && done < n) {
-        st = encode_plain(v, text + done, n - done, first && !done, out, e);
-    }
-    buf_fini(&b);
-    return st;
-}
-
-static enum status encode_text(const struct vocab *v, const char *text, size_t n, unsigned flags,
-                               struct ids *out, struct err *e)
+/* Cuts text at the added tokens of `a` and gives what lies between to `rest`. */
+static enum status encode_around(struct encoder *x, const struct added *a, const char *text,
+                                 size_t n,
+                                 enum status (*rest)(struct encoder *, const char *, size_t))
 {
     size_t from = 0, done = 0;
     struct added_match m;
     enum status st = OK;
-    while (!st && added_next(&v->added, text, n, from, done, flags & ENCODE_PARSE_SPECIAL, &m)) {
+    while (!st && added_next(a, text, n, from, done, x->flags & ENCODE_PARSE_SPECIAL, &m)) {
         if (m.at > done) {
-            st = encode_part(v, text + done, m.at - done, done == 0, flags, out, e);
+            st = rest(x, text + done, m.at - done);
         }
-        if (!st && !ids_push(out, m.token->id)) {
+        if (x->v->bare_after_user && x->v->drop_space && x->first && !m.token->special) {
+            st = encode_plain(x, LOW_LINE, LOW_LINE_LEN); /* the space in front of the text */
+        }
+        if (!st && !ids_push(x->out, m.token->id)) {
             st = ERR_MEMORY;
         }
+        x->first = false;
+        x->bare = x->v->bare_after_user && !m.token->special;
         from = m.scan_from;
         done = m.end;
     }
-    if (!st && done < n) {
-        st = encode_part(v, text + done, n - done, done == 0, flags, out, e);
+    return !st && done < n ? rest(x, text + done, n - done) : st;
+}
+
+static enum status encode_part(struct encoder *x, const char *text, size_t n)
+{
+    const struct vocab *v = x->v;
+    if (!v->norm.n) {
+        return encode_around(x, &v->added_normal, text, n, encode_plain);
     }
+    struct buf b = {0};
+    normalize_text(x->bare ? &v->norm_bare : &v->norm, text, n, &b);
+    enum status st =
+        b.failed ? ERR_MEMORY
+                 : encode_around(x, &v->added_normal, b.data ? b.data : "", b.len, encode_plain);
+    buf_fini(&b);
     return st;
 }
 
@@ -460,7 +465,8 @@ enum status vocab_encode(const struct vocab *v, const char *text, size_t n, unsi
     for (int i = 0; flags & ENCODE_ADD_SPECIAL && i < v->n_prefix; i++) {
         ok = ok && ids_push(out, v->prefix[i]);
     }
-    enum status st = ok ? encode_text(v, text, n, flags, out, e) : ERR_MEMORY;
+    struct encoder x = {.v = v, .flags = flags, .out = out, .e = e, .first = true};
+    enum status st = ok ? encode_around(&x, &v->added, text, n, encode_part) : ERR_MEMORY;
     for (int i = 0; !st && flags & ENCODE_ADD_SPECIAL && i < v->n_suffix; i++) {
         st = ids_push(out, v->suffix[i]) ? OK : ERR_MEMORY;
     }
@@ -580,9 +586,13 @@ void vocab_decode(const struct vocab *v, const int32_t *ids, size_t n, bool spec
         }
         first = false;
     }
-    if (v->drop_space && out->len > start && out->data[start] == ' ') {
-        memmove(out->data + start, out->data + start + 1, out->len - start);
-        out->len--;
+    size_t drop = 0, most = v->drop_spaces ? SIZE_MAX : v->drop_space;
+    while (drop < most && start + drop < out->len && out->data[start + drop] == ' ') {
+        drop++;
+    }
+    if (drop) {
+        memmove(out->data + start, out->data + start + drop, out->len - start - drop + 1);
+        out->len -= drop;
     }
 }
 

@@ -7,7 +7,7 @@
 enum { FILE_MAX_BYTES = 256 << 20 };
 
 /* The files that can hold a vocabulary, the most exact first. */
-static const char *const files[] = {"tokenizer.json", "vocab.txt"};
+static const char *const files[] = {"tokenizer.json", "tokenizer.model", "vocab.txt"};
 enum { N_FILES = sizeof files / sizeof files[0] };
 
 static enum status read_as(int kind, const struct buf *b, const struct buf *config,
@@ -17,6 +17,8 @@ static enum status read_as(int kind, const struct buf *b, const struct buf *conf
     switch (kind) {
     case 0:
         return vocab_from_json(text, b->len, config->data, config->len, path, out, e);
+    case 1:
+        return vocab_from_sentencepiece(text, b->len, path, out, e);
     default:
         return vocab_from_list(text, b->len, config->data, config->len, path, out, e);
     }
@@ -42,6 +44,15 @@ static void complete_ids(const struct weights *w, struct vocab *v)
     for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
         if (*ids[i].id < 0 && meta_i64(w, ids[i].key, &id) && id >= 0 && id < v->pieces.n) {
             *ids[i].id = (int32_t)id;
+        }
+    }
+    bool add;
+    if (v->kind == VOCAB_SPM && v->bpe.by_score) { /* a bare model says nothing about these */
+        if (v->bos >= 0 && (!meta_bool(w, "tokenizer.ggml.add_bos_token", &add) || add)) {
+            (void)vocab_add_prefix(v, v->bos);
+        }
+        if (v->eos >= 0 && meta_bool(w, "tokenizer.ggml.add_eos_token", &add) && add) {
+            (void)vocab_add_suffix(v, v->eos);
         }
     }
     vocab_add_end(v, v->eos);
@@ -88,6 +99,6 @@ enum status vocab_open(const struct weights *w, struct vocab **out, struct err *
         }
     }
     return err_set(e, ERR_NOT_FOUND, weights_path(w),
-                   "no tokenizer: neither GGUF metadata nor tokenizer.json, vocab.txt or "
-                   "tokenizer.model");
+                   "no tokenizer: neither GGUF metadata nor tokenizer.json, tokenizer.model or "
+                   "vocab.txt");
 }

@@ -32,16 +32,19 @@ struct vocab {
     struct piece_index special; /* all others, by stored text */
     struct added added, added_normal;
     struct normalizer norm;
+    struct normalizer norm_bare; /* with bare_after_user: norm without the space in front */
     struct pretok pretok;
     enum vocab_cut cut;
-    bool byte_level;    /* pieces hold bytes; the stored text is their printable disguise */
-    bool prefix_space;  /* ByteLevel: a space before a text that has none */
-    bool spaced_pieces; /* WordPiece as GGUF stores it: U+2581 marks words, not ## the rest */
-    bool drop_space;    /* decoding takes one leading space away */
-    bool metaspace;     /* spaces become U+2581 after normalizing ... */
-    bool meta_first;    /* ... and one is put before the text only at the very beginning, */
-    bool meta_prepend;  /* or before every part that has none */
-    bool clean_decode;  /* WordPiece: no space before . , ! ? and English contractions */
+    bool byte_level;      /* pieces hold bytes; the stored text is their printable disguise */
+    bool prefix_space;    /* ByteLevel: a space before a text that has none */
+    bool spaced_pieces;   /* WordPiece as GGUF stores it: U+2581 marks words, not ## the rest */
+    bool drop_space;      /* decoding takes one leading space away */
+    bool drop_spaces;     /* ... or all of them */
+    bool bare_after_user; /* no space in front of a part that follows a user-defined piece */
+    bool metaspace;       /* spaces become U+2581 after normalizing ... */
+    bool meta_first;      /* ... and one is put before the text only at the very beginning, */
+    bool meta_prepend;    /* or before every part that has none */
+    bool clean_decode;    /* WordPiece: no space before . , ! ? and English contractions */
     struct bpe bpe;
     struct wordpiece wordpiece;
     int32_t prefix[VOCAB_MAX_AFFIX], suffix[VOCAB_MAX_AFFIX]; /* with ENCODE_ADD_SPECIAL */

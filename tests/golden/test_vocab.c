@@ -99,6 +99,37 @@ JSON_TEST(metaspace)
 JSON_TEST(uncased)
 JSON_TEST(cased)
 
+static void check_model(const char *name)
+{
+    struct err e = {0};
+    struct buf b = {0};
+    char rel[128];
+    (void)snprintf(rel, sizeof rel, "tests/golden/data/tokenizer_%s.model", name);
+    assert_ok_err(file_read(test_source_path(rel), 1 << 20, &b, &e), &e);
+    struct vocab *v = NULL;
+    assert_ok_err(vocab_from_sentencepiece(b.data, b.len, rel, &v, &e), &e);
+    buf_fini(&b);
+    check(v, name, 130);
+    assert_int_equal(vocab_unk(v), 0);
+    assert_int_equal(vocab_bos(v), 1);
+    assert_int_equal(vocab_eos(v), 2);
+    assert_int_equal(vocab_pad(v), -1);
+    assert_true(vocab_is_end(v, 2));
+    vocab_close(v);
+}
+
+static void spm(void **state)
+{
+    (void)state;
+    check_model("spm");
+}
+
+static void spm_squeeze(void **state)
+{
+    (void)state;
+    check_model("spm_squeeze");
+}
+
 static void smollm2(void **state)
 {
     (void)state;
@@ -171,10 +202,11 @@ static void minilm_list(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(llama3),    cmocka_unit_test(qwen2),   cmocka_unit_test(smollm),
-        cmocka_unit_test(roberta),   cmocka_unit_test(steps),   cmocka_unit_test(byte_fallback),
-        cmocka_unit_test(metaspace), cmocka_unit_test(uncased), cmocka_unit_test(cased),
-        cmocka_unit_test(smollm2),   cmocka_unit_test(minilm),  cmocka_unit_test(minilm_list),
+        cmocka_unit_test(llama3),    cmocka_unit_test(qwen2),       cmocka_unit_test(smollm),
+        cmocka_unit_test(roberta),   cmocka_unit_test(steps),       cmocka_unit_test(byte_fallback),
+        cmocka_unit_test(metaspace), cmocka_unit_test(uncased),     cmocka_unit_test(cased),
+        cmocka_unit_test(smollm2),   cmocka_unit_test(spm),         cmocka_unit_test(spm_squeeze),
+        cmocka_unit_test(minilm),    cmocka_unit_test(minilm_list),
     };
     return cmocka_run_group_tests_name("vocab", tests, NULL, NULL);
 }
