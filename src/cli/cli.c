@@ -32,7 +32,8 @@ void cli_catch_signals(bool cancels)
 {
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     (void)sigaction(SIGPIPE, &ignore, NULL);
-    if (cancels) { /* no SA_RESTART: a blocked read must return */
+    (void)sigaction(SIGXFSZ, &ignore, NULL); /* a file that may not grow is EFBIG, an error */
+    if (cancels) {                           /* no SA_RESTART: a blocked read must return */
         struct sigaction once = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
         (void)sigaction(SIGINT, &once, NULL);
         (void)sigaction(SIGTERM, &once, NULL);
@@ -128,8 +129,9 @@ static enum status prepare(struct cli *c, struct option_value *values, int n, ch
 {
     enum status s = options_load_env_file(".env", e);
     int first = options_first_word(option_table, OPTION_COUNT, n, args);
+    bool named = first < n;
     c->command = command_at(CMD_HELP);
-    if (first < n) {
+    if (named) {
         c->command = command_find(args[first]);
         if (!c->command) {
             const char *hint = command_closest(args[first]);
@@ -163,7 +165,7 @@ static enum status prepare(struct cli *c, struct option_value *values, int n, ch
     if (values[O_VERSION].flag) {
         c->command = command_at(CMD_VERSION);
         c->n_words = 0;
-    } else if (values[O_HELP].flag && c->command != command_at(CMD_HELP)) {
+    } else if (values[O_HELP].flag && named) {
         c->words = &c->command->name; /* as `help COMMAND` */
         c->n_words = 1;
         c->command = command_at(CMD_HELP);

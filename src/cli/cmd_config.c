@@ -34,7 +34,7 @@ static json_t *commands_json(const struct option *o)
 {
     json_t *list = json_array();
     for (int k = 0; o->commands && k < COMMAND_COUNT; k++) {
-        if ((o->commands & 1u << k) && command_at((enum command_id)k)->name) {
+        if (o->commands & 1u << k) {
             (void)json_array_append_new(list, json_string(command_at((enum command_id)k)->name));
         }
     }
@@ -77,7 +77,7 @@ static void print_row(struct cli *c, size_t i)
     printf("%s%s", v->origin == FROM_ENV ? " " : "", v->origin == FROM_ENV ? o->env : "");
     const char *sep = "  (";
     for (int k = 0; o->commands && k < COMMAND_COUNT; k++) {
-        if ((o->commands & 1u << k) && command_at((enum command_id)k)->name) {
+        if (o->commands & 1u << k) {
             printf("%s%s", sep, command_at((enum command_id)k)->name);
             sep = ", ";
         }

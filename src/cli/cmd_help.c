@@ -13,9 +13,6 @@ static void overview(struct cli *c)
     printf("usage: hearth COMMAND [OPTIONS] [ARGUMENTS]\n\n");
     for (int i = 0; i < COMMAND_COUNT; i++) {
         const struct command *k = command_at((enum command_id)i);
-        if (!k->name) {
-            continue;
-        }
         printf("  %s%-12s%s%s\n", bold, k->name, reset, k->summary);
     }
     printf("\n`hearth help COMMAND` tells more. Start with\n\n"
@@ -28,9 +25,6 @@ static json_t *overview_json(void)
     json_t *list = json_array();
     for (int i = 0; i < COMMAND_COUNT; i++) {
         const struct command *k = command_at((enum command_id)i);
-        if (!k->name) {
-            continue;
-        }
         (void)json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "name", k->name, "summary",
                                                     k->summary, "usage", k->usage));
     }

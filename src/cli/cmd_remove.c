@@ -100,7 +100,7 @@ enum status cmd_remove(struct cli *c, struct err *e)
     if (!s && c->json) {
         s = out_json(c, json_pack("{s:I}", "removed", (json_int_t)n), e);
     } else if (!s) {
-        printf("%lld documents removed\n", (long long)n);
+        printf("%lld document%s removed\n", (long long)n, n == 1 ? "" : "s");
     }
     return s;
 }

@@ -82,7 +82,7 @@ static void print_lists(const struct report *r)
     json_array_foreach(r->sources, i, j)
     {
         bool there = json_boolean_value(json_object_get(j, "exists"));
-        printf("  %s%s%s  %s documents, %s passages%s%s%s\n", ui_style(ui, stdout, UI_CYAN),
+        printf("  %s%s%s  documents: %s, passages: %s%s%s%s\n", ui_style(ui, stdout, UI_CYAN),
                json_string_value(json_object_get(j, "source")), ui_style(ui, stdout, UI_RESET),
                ui_count(n, json_integer_value(json_object_get(j, "documents"))),
                ui_count(m, json_integer_value(json_object_get(j, "chunks"))),
@@ -117,7 +117,7 @@ static void print_text(const struct report *r, const struct store_stats *s,
 {
     char a[UI_TEXT], b[UI_TEXT], d[UI_TEXT], t[UI_TEXT];
     printf("library     %s\n", r->c->home);
-    printf("documents   %s (%s passages, %s of text", ui_count(a, s->n_documents),
+    printf("documents   %s (passages: %s, %s of text", ui_count(a, s->n_documents),
            ui_count(b, s->n_chunks), ui_bytes(d, s->text_bytes));
     if (s->n_pages) {
         printf(", %s pages", ui_count(t, s->n_pages));

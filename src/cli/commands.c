@@ -7,6 +7,16 @@ enum { ANY = 1 << 20 };
 
 /* clang-format off */
 static const struct command table[COMMAND_COUNT] = {
+    [CMD_ADD] = {
+        .name = "add", .summary = "index files and folders", .usage = "add [OPTIONS] [PATH...]",
+        .help =
+            "Brings the library in line with the given files and folders (text, Markdown, HTML and\n"
+            "PDF, recursively): new files are added, changed ones replaced, files that are gone taken\n"
+            "out, unchanged ones skipped. Without a path it does so for everything added before.\n"
+            "ctrl-C loses nothing: the same command goes on from there.\n\n"
+            "  hearth add ~/Documents\n"
+            "  hearth add --dry-run manual.pdf notes/\n",
+        .max_words = ANY, .cancels = true, .run = cmd_add},
     [CMD_ASK] = {
         .name = "ask", .summary = "answer a question from the library, with its sources",
         .usage = "ask [OPTIONS] QUESTION...",
@@ -110,7 +120,7 @@ const struct command *command_at(enum command_id id)
 const struct command *command_find(const char *name)
 {
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        if (table[i].name && strcmp(table[i].name, name) == 0) {
+        if (strcmp(table[i].name, name) == 0) {
             return &table[i];
         }
     }
