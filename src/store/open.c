@@ -286,6 +286,11 @@ enum status store_open(const char *home, const struct store_options *opt, struct
     return OK;
 }
 
+const char *store_home(const struct store *s)
+{
+    return s->home;
+}
+
 void store_close(struct store *s)
 {
     if (!s) {
