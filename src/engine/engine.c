@@ -48,7 +48,8 @@ static enum status open_kv(struct engine *en, const struct engine_options *opt, 
         n = mi->n_ctx_train < DEFAULT_CTX ? mi->n_ctx_train : DEFAULT_CTX;
     }
     en->info.n_ctx = n;
-    enum status s = kv_open(en->model, n, opt->kv_q8 ? TYPE_Q8_0 : TYPE_F16, &en->kv, e);
+    enum tensor_type type = opt->exact ? TYPE_F32 : opt->kv_q8 ? TYPE_Q8_0 : TYPE_F16;
+    enum status s = kv_open(en->model, n, type, &en->kv, e);
     en->info.kv_bytes = s ? 0 : kv_bytes(en->kv);
     return s;
 }

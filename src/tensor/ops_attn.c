@@ -12,7 +12,7 @@
 
 size_t kv_block_bytes(enum tensor_type type, int64_t n_kv_heads, int64_t head_dim)
 {
-    int64_t unit = type == TYPE_F16 ? 16 : type == TYPE_Q8_0 ? 32 : 0;
+    int64_t unit = type == TYPE_F16 || type == TYPE_F32 ? 16 : type == TYPE_Q8_0 ? 32 : 0;
     if (!unit || n_kv_heads < 1 || n_kv_heads > 1 << 16 || head_dim < 1 ||
         head_dim > ATTN_MAX_DIM || head_dim % unit) {
         return 0;

@@ -1,16 +1,13 @@
 #!/usr/bin/env python3
-"""Writes what independent implementations compute, for tests/unit/test_forward.c and
+"""Writes what independent implementations compute from models/SmolLM2-135M-Instruct.Q4_1.gguf, for
 tests/golden/test_logits.c:
 
-data/tiny_logits.txt   transformers, float32 weights and arithmetic, on the tiny decoders; keys and
-                       values rounded to f16 as our cache keeps them, so that nothing but the order
-                       of sums is left to differ
-data/smollm2_exact.txt the same for SmolLM2 Q4_1: the GGUF's tensors dequantised by the gguf package
-data/smollm2_llamacpp.txt  llama.cpp on the same file: top logits after each prompt and 64 greedy tokens
+data/smollm2_exact.txt     transformers in float32 on the tensors dequantised by the gguf package:
+                           log-sum-exp and the ten best logits at three positions of each prompt
+data/smollm2_llamacpp.txt  llama.cpp on the file itself: the same after each prompt, and 64 greedy tokens
 
-Usage: make_logits.py tiny|exact|llamacpp ...
+Usage: make_logits.py exact|llamacpp ...
 """
-import json
 import math
 import pathlib
 import sys
@@ -55,28 +52,9 @@ def prompts():
     return [chat % q for q in QUESTIONS] + PLAIN
 
 
-class HalfCache(transformers.DynamicCache):
-    """Keys and values pass through f16."""
-
-    def update(self, k, v, *args, **kwargs):
-        return super().update(k.half().float(), v.half().float(), *args, **kwargs)
-
-
 def logits_of(model, ids):
     with torch.no_grad():
-        return model(torch.tensor([ids]), past_key_values=HalfCache(), use_cache=True).logits[0].numpy()
-
-
-def tiny():
-    lines = []
-    for name in ("llama", "llama-yarn-sharded", "qwen2", "qwen3"):
-        folder = DATA / "tiny" / name
-        model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-        for case in json.loads((folder / "reference.json").read_text())["cases"]:
-            row = logits_of(model, case["ids"])[-1]
-            lines += [f"model {name}", "ids " + " ".join(map(str, case["ids"])),
-                      "logits " + " ".join(f"{v:.7g}" for v in row)]
-    (DATA / "tiny_logits.txt").write_text("\n".join(lines) + "\n")
+        return model(torch.tensor([ids])).logits[0].numpy()
 
 
 def dequantised():
@@ -156,4 +134,4 @@ def llamacpp():
 if __name__ == "__main__":
     torch.set_num_threads(2)
     for what in sys.argv[1:]:
-        {"tiny": tiny, "exact": exact, "llamacpp": llamacpp}[what]()
+        {"exact": exact, "llamacpp": llamacpp}[what]()
