@@ -119,7 +119,7 @@ void op_rope(const struct worker *w, const struct rope *r, float *x, int64_t ld,
  * order inside is private to tensor/. kv_block_bytes() tells the size of one block of K plus V. */
 enum { KV_BLOCK = 32 };
 struct kv_layer {
-    enum tensor_type type; /* TYPE_F16 or TYPE_Q8_0 */
+    enum tensor_type type; /* TYPE_F16, TYPE_Q8_0 or, for exact checks, TYPE_F32 */
     int64_t n_kv_heads, head_dim;
     uint8_t *pool; /* n_blocks * kv_block_bytes, 64-byte aligned */
 };

@@ -321,7 +321,8 @@ static void attention_over_blocks(void **state)
         check_attention(TYPE_Q8_0, 40, 0, 1.2e-2);
     }
     assert_int_equal(kv_block_bytes(TYPE_F16, 2, 64), 2 * 2 * 2 * 32 * 64);
-    assert_int_equal(kv_block_bytes(TYPE_F32, 2, 64), 0);
+    assert_int_equal(kv_block_bytes(TYPE_F32, 2, 64), 4 * 2 * 2 * 32 * 64);
+    assert_int_equal(kv_block_bytes(TYPE_BF16, 2, 64), 0);
     assert_int_equal(kv_block_bytes(TYPE_Q8_0, 2, 48), 0);
     assert_int_equal(kv_block_bytes(TYPE_F16, 2, 512), 0);
 }

@@ -246,7 +246,7 @@ static void perplexity_is_what_it_says(void **state)
     struct kv *kv;
     struct model_options mo = {.n_threads = 1, .mode = MUL_EXACT};
     assert_ok_err(model_open(engine_info(en)->path, &mo, &m, &e), &e);
-    assert_ok_err(kv_open(m, 32, TYPE_F16, &kv, &e), &e);
+    assert_ok_err(kv_open(m, 32, TYPE_F32, &kv, &e), &e);
     float *logits = malloc(W * 288 * sizeof *logits);
     double sum = 0;
     int64_t n = 0;
