@@ -174,13 +174,14 @@ enum status load_vector(struct loader *l, const char *name, int64_t n, bool opti
 }
 
 static enum status init_mat(struct loader *l, const char *label,
-                            const struct named_tensor *const *t, int n, struct mat *out)
+                            const struct named_tensor *const *t, int n, enum mul_mode mode,
+                            struct mat *out)
 {
     const struct tensor *views[PROJ_MAX];
     for (int i = 0; i < n; i++) {
         views[i] = &t[i]->t;
     }
-    enum status s = mat_init(out, views, n, l->m->mode, l->m->team, l->e);
+    enum status s = mat_init(out, views, n, mode, l->m->team, l->e);
     if (s) {
         (void)err_prefix(l->e, "%s: tensor %s", t[0]->file, t[0]->name);
         return s;
@@ -208,7 +209,8 @@ enum status load_proj(struct loader *l, const char *label, const char *const *na
     int64_t at = 0;
     int step = same ? n : 1;
     for (int i = 0; i < n; i += step) {
-        enum status s = init_mat(l, same ? label : names[i], t + i, step, &out->mats[out->n_mats]);
+        enum status s =
+            init_mat(l, same ? label : names[i], t + i, step, l->m->mode, &out->mats[out->n_mats]);
         if (s) {
             return s;
         }
@@ -230,7 +232,9 @@ enum status load_matrix(struct loader *l, const char *name, int64_t rows, int64_
         return s;
     }
     if (!only_rows) {
-        return init_mat(l, name, &t, 1, out);
+        /* An output head: its rounding would go straight into the logits. */
+        enum mul_mode mode = l->m->mode == MUL_DEFAULT ? MUL_FINE : l->m->mode;
+        return init_mat(l, name, &t, 1, mode, out);
     }
     /* Only looked up row by row: the file's bytes do. */
     *out = (struct mat){.type = t->t.type, .rows = rows, .cols = cols, .source = t->t};

@@ -73,6 +73,9 @@ INLINE void tile8(const int NT, const int NS, const int halves, const bool has_m
                 __m512i w0 = _mm512_load_si512(w[0].values + value + (size_t)k * 64), w1 = w0;
                 if (NS == 2) {
                     w1 = _mm512_load_si512(w[1].values + value + (size_t)k * 64);
+                } else {
+                    _mm_prefetch((const char *)w[0].values + value + (size_t)k * 64 + 3072,
+                                 _MM_HINT_T0);
                 }
 #pragma GCC unroll 12
                 for (int t = 0; t < NT; t++) {

@@ -19,10 +19,12 @@
 #include "tensor/types.h"
 
 /* How accurate a product must be.
- * MUL_DEFAULT: the fast path of the type (int8 activations for quantised weights, bf16 or f32 for
- * F16/BF16/F32 weights as its accuracy allows). MUL_EXACT: activations stay float, weights
+ * MUL_DEFAULT: the fast path of the type (int8 activations for quantised weights, 12-bit integers
+ * for F16/BF16/F32 weights). MUL_FINE: as MUL_DEFAULT with twice the bits in the activations of
+ * quantised weights, at twice the arithmetic; for the output head, whose error reaches the logits
+ * undamped and which waits for memory anyway. MUL_EXACT: activations stay float, weights
  * dequantised exactly: the plain path that defines what is right (slow). */
-enum mul_mode { MUL_DEFAULT = 0, MUL_EXACT = 1 };
+enum mul_mode { MUL_DEFAULT = 0, MUL_EXACT = 1, MUL_FINE = 2 };
 
 /* How a mat is packed (private to tensor/; see pack.c). */
 struct mat_form {
@@ -30,6 +32,7 @@ struct mat_form {
     int halves;   /* scales per group of 32 columns: 1 or 2 */
     bool has_min; /* value = scale * v + min instead of scale * v */
     bool table;   /* 4-bit values are indices into the levels of IQ4 */
+    bool fine;    /* a token is two: its int8 values, and what they leave over */
 };
 
 struct mat {

@@ -70,6 +70,7 @@ enum status mat_init(struct mat *m, const struct tensor *const *t, int n_tensors
         s = n_tensors > 1 ? concatenate(&r, t, n_tensors, e) : OK;
     } else {
         s = mat_pack(&r, t, team, e);
+        r.form.fine = mode == MUL_FINE && r.form.bits < 16;
         if (n_tensors > 1) {
             r.source.data = NULL; /* no rows to look up */
         }
@@ -103,7 +104,8 @@ enum status act_init(struct act *a, int64_t max_n, int64_t max_d, struct err *e)
 {
     size_t groups = ((size_t)max_d + GROUP - 1) / GROUP, bytes;
     void *quant = NULL;
-    if (size_mul(panel_count(max_n), act_panel_bytes(groups, PANEL_TOKENS), &bytes)) {
+    /* Twice the tokens, for MUL_FINE. */
+    if (size_mul(panel_count(2 * max_n), act_panel_bytes(groups, PANEL_TOKENS), &bytes)) {
         quant = mem_aligned(bytes, 1);
     }
     if (!quant) {
@@ -131,6 +133,43 @@ static struct act_panel panel_at(const struct act *a, size_t groups, int64_t n, 
                           nt);
 }
 
+/* The same panel from group g on, as a panel of its own. */
+static struct act_panel panel_from(struct act_panel p, size_t g)
+{
+    size_t at = g * (size_t)p.nt;
+    p.groups -= g;
+    p.q += GROUP * at;
+    p.xs += at;
+    p.bias_xs += at;
+    p.init += at;
+    p.xsum += at;
+    p.half_init += 2 * at;
+    p.half_xsum += 2 * at;
+    return p;
+}
+
+enum { SPAN = 4 * I16_BLOCK / GROUP }; /* groups that are quantised at a time */
+
+/* Token t of the panel is done for groups [g0, g1): what it leaves over becomes token t + 1. */
+static void quantise_rest(const float *x, size_t d, const struct act_panel *p, int t, size_t g0,
+                          size_t g1)
+{
+    float rest[SPAN * GROUP];
+    size_t nt = (size_t)p->nt, first = g0 * GROUP, last = g1 * GROUP < d ? g1 * GROUP : d;
+    for (size_t c = first; c < last; c++) {
+        float scale = p->xs[c / GROUP * nt + (size_t)t];
+        rest[c - first] = x[c] - (float)p->q[(c / 4 * nt + (size_t)t) * 4 + c % 4] * scale;
+    }
+    struct act_panel from = panel_from(*p, g0);
+    kernels()->quant8(rest, last - first, &from, t + 1, 0, g1 - g0);
+}
+
+/* What the product sees: with fine activations every token counts twice. */
+static int64_t columns_of(const struct mat *m, int64_t n)
+{
+    return m->form.fine ? 2 * n : n;
+}
+
 void op_act(const struct worker *w, struct act *a, const float *x, int64_t n, int64_t d,
             const struct mat *m)
 {
@@ -144,15 +183,23 @@ void op_act(const struct worker *w, struct act *a, const float *x, int64_t n, in
         return;
     }
     /* Items: (token, span of columns), so that one token's quantisation is shared too. */
-    enum { SPAN = 4 * I16_BLOCK / GROUP };
     size_t groups = mat_groups(m), spans = (groups + SPAN - 1) / SPAN, first, last;
     team_share(w, (size_t)n * spans, 1, &first, &last);
     for (size_t i = first; i < last; i++) {
         size_t token = i / spans, g0 = i % spans * SPAN;
         size_t g1 = g0 + SPAN < groups ? g0 + SPAN : groups;
-        struct act_panel p = panel_at(a, groups, n, token / PANEL_TOKENS);
-        (m->form.bits == 16 ? kernels()->quant16 : kernels()->quant8)(
-            x + token * (size_t)d, (size_t)d, &p, (int)(token % PANEL_TOKENS), g0, g1);
+        size_t column = (size_t)columns_of(m, (int64_t)token);
+        const float *row = x + token * (size_t)d;
+        struct act_panel p = panel_at(a, groups, columns_of(m, n), column / PANEL_TOKENS);
+        int t = (int)(column % PANEL_TOKENS);
+        if (m->form.bits == 16) {
+            kernels()->quant16(row, (size_t)d, &p, t, g0, g1);
+            continue;
+        }
+        kernels()->quant8(row, (size_t)d, &p, t, g0, g1);
+        if (m->form.fine) { /* 12 is even: both columns are in one panel */
+            quantise_rest(row, (size_t)d, &p, t, g0, g1);
+        }
     }
 }
 
@@ -197,20 +244,22 @@ struct product {
     const struct act *a;
     const float *units;
     size_t groups, strip_bytes, value_bytes, ldy;
+    int64_t columns;
     float *y;
 };
 
-/* Scales a tile's rows by their units and puts them into y. */
-static void put_tile(const struct product *p, size_t strip, int n_strips, size_t token, int n,
+/* Scales a tile's rows by their units and puts them into y; `column` counts as the panels do. */
+static void put_tile(const struct product *p, size_t strip, int n_strips, size_t column, int n,
                      const float *tile)
 {
     size_t row = strip * STRIP_ROWS, left = (size_t)p->m->rows - row;
-    size_t width = (size_t)n_strips * STRIP_ROWS;
+    size_t width = (size_t)n_strips * STRIP_ROWS, step = p->m->form.fine ? 2 : 1;
     width = left < width ? left : width;
-    for (size_t t = 0; t < (size_t)n; t++) {
-        float *y = p->y + (token + t) * p->ldy + row;
+    for (size_t t = 0; t < (size_t)n; t += step) {
+        float *y = p->y + (column + t) / step * p->ldy + row;
         for (size_t r = 0; r < width; r++) {
-            y[r] = tile[t * 32 + r] * p->units[row + r];
+            float sum = step == 2 ? tile[t * 32 + r] + tile[(t + 1) * 32 + r] : tile[t * 32 + r];
+            y[r] = sum * p->units[row + r];
         }
     }
 }
@@ -219,8 +268,8 @@ static void put_tile(const struct product *p, size_t strip, int n_strips, size_t
 static void mul_direct4(const struct product *p, const struct strip *w, size_t strip, int n_strips)
 {
     _Alignas(64) float tile[MUL4_MAX_TOKENS * 32];
-    for (size_t i = 0; i < panel_count(p->a->n); i++) {
-        struct act_panel x = panel_at(p->a, p->groups, p->a->n, i);
+    for (size_t i = 0; i < panel_count(p->columns); i++) {
+        struct act_panel x = panel_at(p->a, p->groups, p->columns, i);
         for (int t = 0; t < x.nt; t += MUL4_MAX_TOKENS) {
             int n = x.nt - t < MUL4_MAX_TOKENS ? x.nt - t : MUL4_MAX_TOKENS;
             for (int s = 0; s < n_strips; s++) {
@@ -242,7 +291,7 @@ static void mul_pair(const struct worker *worker, const struct product *p, size_
     }
     if (form->bits == 4) {
         size_t bytes = 2 * p->value_bytes; /* of a strip, unpacked */
-        if (p->a->n <= MUL4_MAX_TOKENS || (size_t)n_strips * bytes > worker->scratch_bytes) {
+        if (p->columns <= MUL4_MAX_TOKENS || (size_t)n_strips * bytes > worker->scratch_bytes) {
             mul_direct4(p, w, strip, n_strips);
             return;
         }
@@ -253,8 +302,8 @@ static void mul_pair(const struct worker *worker, const struct product *p, size_
         }
     }
     _Alignas(64) float tile[PANEL_TOKENS * 32];
-    for (size_t i = 0; i < panel_count(p->a->n); i++) {
-        struct act_panel x = panel_at(p->a, p->groups, p->a->n, i);
+    for (size_t i = 0; i < panel_count(p->columns); i++) {
+        struct act_panel x = panel_at(p->a, p->groups, p->columns, i);
         if (form->bits == 16) {
             kernels()->mul16(w, n_strips, &x, tile);
         } else {
@@ -271,8 +320,13 @@ void op_mul(const struct worker *w, const struct mat *m, const struct act *a, fl
         mul_exact(w, m, a, y, (size_t)ldy);
         return;
     }
-    struct product p = {
-        .m = m, .a = a, .units = mat_units(m), .groups = mat_groups(m), .ldy = (size_t)ldy, .y = y};
+    struct product p = {.m = m,
+                        .a = a,
+                        .units = mat_units(m),
+                        .groups = mat_groups(m),
+                        .ldy = (size_t)ldy,
+                        .columns = columns_of(m, a->n),
+                        .y = y};
     p.strip_bytes = strip_bytes(&m->form, p.groups);
     p.value_bytes = strip_value_bytes(&m->form, p.groups);
     size_t first, last, strips = mat_strips(m);

@@ -192,21 +192,21 @@ static const struct packing {
     row_reader *read;
     const char *path;
 } packings[TYPE_COUNT] = {
-    [TYPE_F32] = {{16, 1, false, false}, NULL, "int16 x16 rows"},
-    [TYPE_F16] = {{16, 1, false, false}, NULL, "int16 x16 rows"},
-    [TYPE_BF16] = {{16, 1, false, false}, NULL, "int16 x16 rows"},
-    [TYPE_Q4_0] = {{4, 1, false, false}, read_q4_0, "4-bit x16 rows"},
-    [TYPE_Q4_1] = {{4, 1, true, false}, read_q4_1, "4-bit+min x16 rows"},
-    [TYPE_Q5_0] = {{8, 1, false, false}, read_q5_0, "8-bit x16 rows"},
-    [TYPE_Q5_1] = {{8, 1, true, false}, read_q5_1, "8-bit+min x16 rows"},
-    [TYPE_Q8_0] = {{8, 1, false, false}, read_q8_0, "8-bit x16 rows"},
-    [TYPE_Q2_K] = {{4, 2, true, false}, read_q2_k, "4-bit+min/16 x16 rows"},
-    [TYPE_Q3_K] = {{4, 2, false, false}, read_q3_k, "4-bit/16 x16 rows"},
-    [TYPE_Q4_K] = {{4, 1, true, false}, read_q4_k, "4-bit+min x16 rows"},
-    [TYPE_Q5_K] = {{8, 1, true, false}, read_q5_k, "8-bit+min x16 rows"},
-    [TYPE_Q6_K] = {{8, 2, false, false}, read_q6_k, "8-bit/16 x16 rows"},
-    [TYPE_IQ4_NL] = {{4, 1, false, true}, read_iq4_nl, "4-bit table x16 rows"},
-    [TYPE_IQ4_XS] = {{4, 1, false, true}, read_iq4_xs, "4-bit table x16 rows"},
+    [TYPE_F32] = {{16, 1, false, false, false}, NULL, "int16 x16 rows"},
+    [TYPE_F16] = {{16, 1, false, false, false}, NULL, "int16 x16 rows"},
+    [TYPE_BF16] = {{16, 1, false, false, false}, NULL, "int16 x16 rows"},
+    [TYPE_Q4_0] = {{4, 1, false, false, false}, read_q4_0, "4-bit x16 rows"},
+    [TYPE_Q4_1] = {{4, 1, true, false, false}, read_q4_1, "4-bit+min x16 rows"},
+    [TYPE_Q5_0] = {{8, 1, false, false, false}, read_q5_0, "8-bit x16 rows"},
+    [TYPE_Q5_1] = {{8, 1, true, false, false}, read_q5_1, "8-bit+min x16 rows"},
+    [TYPE_Q8_0] = {{8, 1, false, false, false}, read_q8_0, "8-bit x16 rows"},
+    [TYPE_Q2_K] = {{4, 2, true, false, false}, read_q2_k, "4-bit+min/16 x16 rows"},
+    [TYPE_Q3_K] = {{4, 2, false, false, false}, read_q3_k, "4-bit/16 x16 rows"},
+    [TYPE_Q4_K] = {{4, 1, true, false, false}, read_q4_k, "4-bit+min x16 rows"},
+    [TYPE_Q5_K] = {{8, 1, true, false, false}, read_q5_k, "8-bit+min x16 rows"},
+    [TYPE_Q6_K] = {{8, 2, false, false, false}, read_q6_k, "8-bit/16 x16 rows"},
+    [TYPE_IQ4_NL] = {{4, 1, false, true, false}, read_iq4_nl, "4-bit table x16 rows"},
+    [TYPE_IQ4_XS] = {{4, 1, false, true, false}, read_iq4_xs, "4-bit table x16 rows"},
 };
 
 size_t strip_value_bytes(const struct mat_form *f, size_t groups)

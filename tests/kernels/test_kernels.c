@@ -113,9 +113,10 @@ static void check_quant(void)
 }
 
 static const struct mat_form forms[] = {
-    {4, 1, false, false}, {4, 1, true, false},   {4, 2, false, false}, {4, 2, true, false},
-    {4, 1, false, true},  {8, 1, false, false},  {8, 1, true, false},  {8, 2, false, false},
-    {8, 2, true, false},  {16, 1, false, false},
+    {4, 1, false, false, false},  {4, 1, true, false, false},  {4, 2, false, false, false},
+    {4, 2, true, false, false},   {4, 1, false, true, false},  {8, 1, false, false, false},
+    {8, 1, true, false, false},   {8, 2, false, false, false}, {8, 2, true, false, false},
+    {16, 1, false, false, false},
 };
 enum { N_FORMS = sizeof forms / sizeof forms[0] };
 
