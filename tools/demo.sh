@@ -6,9 +6,10 @@ cd "$(dirname "$0")/.."
 docs=${DEMO_DOCS:-/usr/share/doc/postgresql-doc-15/html}
 export HEARTH_HOME=${DEMO_HOME:-$PWD/demo-home}
 questions=(
-    "What is the default transaction isolation level?"
-    "What is the default TCP port of the server?"
-    "How many bytes long may an identifier be?"
+    "Which isolation level is the default in PostgreSQL?"
+    "What does VACUUM FULL do?"
+    "What does pg_dump do?"
+    "Who wrote the novel Dracula?" # the manual does not say, so neither does hearth
 )
 
 bold='' dim='' cyan='' reset=''
@@ -23,7 +24,7 @@ step() { printf '%s%s %s%s\n' "$bold$cyan" "$1" "$2" "$reset"; }
 step '1/5' 'Debian packages'
 tools/deps.sh demo
 step '2/5' 'build'
-make --no-print-directory build
+make --no-print-directory build | sed -n '/Re-checking\|no work to do/!s/^/  /p'
 step '3/5' 'models'
 tools/models.sh
 build/hearth models --json | python3 -c '

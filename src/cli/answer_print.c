@@ -36,17 +36,28 @@ static void print_wrapped(const char *text)
     buf_fini(&out);
 }
 
+void answer_print_place(const struct document *doc, const struct chunk *chunk, const char *on,
+                        const char *off)
+{
+    bool titled = doc->title && *doc->title;
+    const char *title = titled ? doc->title : doc->uri;
+    const char *heading = chunk->heading ? chunk->heading : "";
+    size_t n = strlen(title);
+    if (strncmp(heading, title, n) == 0 && (!heading[n] || strncmp(heading + n, " > ", 3) == 0)) {
+        heading += heading[n] ? n + 3 : n; /* the first heading of most pages is their title */
+    }
+    printf("%s%s%s%s%s", on, title, off, *heading ? " > " : "", heading);
+}
+
 static void print_citation(const struct cli *c, const struct citation *k)
 {
     const char *bold = ui_style(&c->ui, stdout, UI_BOLD);
     const char *cyan = ui_style(&c->ui, stdout, UI_CYAN);
     const char *dim = ui_style(&c->ui, stdout, UI_DIM);
     const char *reset = ui_style(&c->ui, stdout, UI_RESET);
-    bool titled = k->document.title && *k->document.title;
-    bool headed = k->chunk.heading && *k->chunk.heading;
-    printf("%s[%d]%s %s%s%s%s%s\n", cyan, k->number, reset, bold,
-           titled ? k->document.title : k->document.uri, reset, headed ? " > " : "",
-           headed ? k->chunk.heading : "");
+    printf("%s[%d]%s ", cyan, k->number, reset);
+    answer_print_place(&k->document, &k->chunk, bold, reset);
+    printf("\n");
     struct buf quote = {0};
     buf_printf(&quote, "\"%s\"", k->quote);
     print_wrapped(quote.data ? quote.data : "");
@@ -80,11 +91,9 @@ void answer_print_refusal(const struct cli *c, const struct answer *a)
         if (i == 0) {
             printf("\nNearest in the library:\n");
         }
-        printf("  %s%s%s%s%s\n",
-               p->document.title && *p->document.title ? p->document.title : p->document.uri,
-               p->chunk.heading && *p->chunk.heading ? " > " : "",
-               p->chunk.heading ? p->chunk.heading : "", ui_style(&c->ui, stdout, UI_DIM),
-               ui_style(&c->ui, stdout, UI_RESET));
+        printf("  ");
+        answer_print_place(&p->document, &p->chunk, "", "");
+        printf("\n");
     }
 }
 

@@ -80,10 +80,9 @@ static enum status show_answer(struct chat *h, const char *question, double ms, 
         printf("\n%s", ui_style(&h->c->ui, stdout, UI_DIM));
         for (size_t i = 0; i < a->n_citations; i++) {
             const struct citation *k = &a->citations[i];
-            printf("  [%d] %s%s%s\n", k->number,
-                   k->document.title && *k->document.title ? k->document.title : k->document.uri,
-                   k->chunk.heading && *k->chunk.heading ? " > " : "",
-                   k->chunk.heading ? k->chunk.heading : "");
+            printf("  [%d] ", k->number);
+            answer_print_place(&k->document, &k->chunk, "", "");
+            printf("\n");
         }
         printf("  %s, /sources shows the quotes%s\n", ui_ms(t, ms),
                ui_style(&h->c->ui, stdout, UI_RESET));

@@ -37,11 +37,9 @@ static void print_passage(const struct cli *c, const struct passage *p, size_t r
     const char *bold = ui_style(&c->ui, stdout, UI_BOLD);
     const char *dim = ui_style(&c->ui, stdout, UI_DIM);
     const char *reset = ui_style(&c->ui, stdout, UI_RESET);
-    const char *title =
-        p->document.title && *p->document.title ? p->document.title : p->document.uri;
-    printf("%s%zu. %s%s%s%s  %s%.3f (cosine %.3f, words %.2f)%s\n", bold, rank, title, reset,
-           p->chunk.heading && *p->chunk.heading ? " > " : "",
-           p->chunk.heading ? p->chunk.heading : "", dim, (double)p->score, (double)p->cosine,
+    printf("%s%zu.%s ", bold, rank, reset);
+    answer_print_place(&p->document, &p->chunk, bold, reset);
+    printf("  %s%.3f (cosine %.3f, words %.2f)%s\n", dim, (double)p->score, (double)p->cosine,
            (double)p->lexical, reset);
     size_t n = p->chunk.text_len;
     bool cut = n > SNIPPET_BYTES;

@@ -29,6 +29,9 @@ struct answer_printer {
 bool answer_print_text(void *ctx, const char *text, size_t n); /* an on_text callback */
 void answer_print_sources(const struct cli *c, const struct answer *a);
 void answer_print_refusal(const struct cli *c, const struct answer *a);
+/* "Title > Heading", the title between the texts `on` and `off`. */
+void answer_print_place(const struct document *doc, const struct chunk *chunk, const char *on,
+                        const char *off);
 void answer_print_times(const struct cli *c, const struct answer *a, double open_ms,
                         double total_ms);
 /* The options of the command line as answer_options (without callbacks). */
