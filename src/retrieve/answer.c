@@ -14,7 +14,16 @@
 #include <string.h>
 #include <strings.h>
 
-enum { MAX_TOKENS = 256, MAX_SENTENCES_OUT = 64, SMALL_SENTENCES_OUT = 3, MAX_CITATIONS = 16 };
+enum {
+    MAX_TOKENS = 256,
+    MAX_SENTENCES_OUT = 64,
+    SMALL_SENTENCES_OUT = 3,
+    MAX_CITATIONS = 16,
+    MAX_QUOTED = 2
+};
+
+/* A second quote is given when its score is this near to the best. */
+static const float NEARLY_AS_GOOD = 0.05f;
 
 /* One answer under way: what the streaming callback needs. */
 struct writer {
@@ -106,9 +115,28 @@ static bool said_before(const struct answer *a, const char *text, size_t n)
     return false;
 }
 
+/* "The answer is: Lyon." -> "Lyon." */
+static void skip_preamble(const char **text, size_t *n)
+{
+    static const char *const preambles[] = {
+        "the answer is:", "the answer to this question is:", "answer:"};
+    for (size_t i = 0; i < sizeof preambles / sizeof *preambles; i++) {
+        size_t len = strlen(preambles[i]);
+        if (*n > len && strncasecmp(*text, preambles[i], len) == 0) {
+            *text += len;
+            *n -= len;
+            while (*n && **text == ' ') {
+                (*text)++;
+                (*n)--;
+            }
+        }
+    }
+}
+
 static void take_sentence(struct writer *w, const char *text, size_t n)
 {
     struct answer *a = w->a;
+    skip_preamble(&text, &n);
     if (said_before(a, text, n)) {
         w->stopped = true; /* a small model that begins to repeat itself does not end by itself */
         return;
@@ -166,10 +194,15 @@ static bool on_text(void *ctx, const char *text, size_t n)
 /* Nothing of the model's words stands: the best evidence speaks for itself. */
 static void quote_evidence(struct writer *w)
 {
-    const struct evidence *ev = &w->set->items[0];
-    int c = cite(w, ev);
-    if (c >= 0 && !w->status) {
-        show(w, ev->text, ev->end - ev->start, c);
+    for (size_t i = 0; i < w->set->n && i < MAX_QUOTED && !w->status && !w->stopped; i++) {
+        const struct evidence *ev = &w->set->items[i];
+        if (ev->score < w->set->items[0].score - NEARLY_AS_GOOD) {
+            break;
+        }
+        int c = cite(w, ev);
+        if (c >= 0 && !w->status) {
+            show(w, ev->text, ev->end - ev->start, c);
+        }
     }
 }
 

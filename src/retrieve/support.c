@@ -6,6 +6,8 @@
 #include <strings.h>
 
 static const float ENOUGH = 0.6f;
+/* Of the words that the question did not have, which are the answer itself. */
+static const float ENOUGH_NEW = 0.75f;
 /* A supporting sentence must itself bear on the question: not much worse than the best evidence. */
 static const float NEAR_BEST = 0.30f;
 
@@ -47,6 +49,38 @@ static bool meets(const struct terms *t, const struct evidence *ev,
     return true;
 }
 
+/* Words that say nothing new: those of the question, and those of "the answer is". */
+static uint64_t known_words(const struct terms *t, const struct terms *question)
+{
+    uint64_t old = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        bool known = t->items[i].weight < 1;
+        for (size_t j = 0; j < question->n; j++) {
+            known = known || strcmp(t->items[i].normal, question->items[j].normal) == 0;
+        }
+        old |= (uint64_t)known << i;
+    }
+    return old;
+}
+
+static bool any_new(const struct terms *t, uint64_t old)
+{
+    return old != (t->n == TERMS_MAX ? ~0ull : (1ull << t->n) - 1);
+}
+
+static float share_of_new(const struct terms *t, uint64_t old, uint64_t met)
+{
+    float all = 0;
+    float sum = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        if (!(old >> i & 1)) {
+            all += t->items[i].weight;
+            sum += met >> i & 1 ? t->items[i].weight : 0;
+        }
+    }
+    return all > 0 ? sum / all : 1;
+}
+
 /* "Lyon is ...": the first word of a sentence is capitalised anyway, so it counts as a name here
  * unless it looks like an adverb ("Additionally"). */
 static void harden_first_word(struct terms *t, const char *sentence, size_t n)
@@ -71,10 +105,13 @@ enum status support_check(const char *sentence, size_t n, const struct evidence_
     struct terms terms;
     struct support best = {0};
     float best_rank = -1;
+    float new_share = 0;
     bool invented = true;
     enum status s = terms_of(sentence, n, &arena, &terms);
+    uint64_t old = 0;
     if (!s) {
         harden_first_word(&terms, sentence, n);
+        old = known_words(&terms, &set->terms);
     }
     for (size_t i = 0; !s && i < set->n; i++) {
         const struct evidence *ev = &set->items[i];
@@ -91,14 +128,7 @@ enum status support_check(const char *sentence, size_t n, const struct evidence_
         if (terms.n && rank > best_rank) {
             best_rank = rank;
             best = (struct support){.by = ev, .share = share};
-        }
-    }
-    uint64_t in_question = 0;
-    for (size_t i = 0; !s && i < terms.n; i++) { /* which of its words the question already had */
-        for (size_t j = 0; j < set->terms.n; j++) {
-            if (strcmp(terms.items[i].normal, set->terms.items[j].normal) == 0) {
-                in_question |= 1ull << i;
-            }
+            new_share = share_of_new(&terms, old, alone);
         }
     }
     arena_reset(&arena);
@@ -110,10 +140,13 @@ enum status support_check(const char *sentence, size_t n, const struct evidence_
         why = "it says nothing that could be checked";
     } else if (invented) {
         why = "it has names or numbers that no source has";
-    } else if (best.share < ENOUGH) {
+    } else if (best.share < ENOUGH || new_share < ENOUGH_NEW) {
         why = "no source says it";
-    } else if (in_question == (terms.n == 64 ? ~0ull : (1ull << terms.n) - 1)) {
+    } else if (!any_new(&terms, old)) {
         why = "it only repeats the question";
+    } else if (!terms_answers_kind(&set->terms, sentence, n) &&
+               terms_answers_kind(&set->terms, best.by->text, best.by->end - best.by->start)) {
+        why = "it leaves out what was asked for";
     } else if (is_negated(sentence, n) !=
                is_negated(best.by->text, best.by->end - best.by->start)) {
         why = "the source says it with another sign of negation";
