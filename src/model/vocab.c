@@ -197,8 +197,8 @@ static void find_end_tokens(struct vocab *v)
         "<turn|>",
         "<|eot|>",
         "[EOT]",
-        "<\xEF\xBD\x9C"
-        "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
+        ("<\xEF\xBD\x9C"
+         "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>"),
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         int32_t id = piece_find(&v->special, &v->pieces, names[i], strlen(names[i]));

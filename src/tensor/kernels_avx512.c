@@ -259,7 +259,7 @@ static void kv_put(enum tensor_type type, uint8_t *section, size_t slot, size_t 
         memcpy(values + 4 * slot * d, v, 4 * d);
         return;
     }
-    const int nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+    enum { nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC };
     for (size_t i = 0; i < d; i += 16) {
         uint16_t h[16];
         _mm256_storeu_si256((__m256i *)(void *)h, _mm512_cvtps_ph(_mm512_loadu_ps(k + i), nearest));

@@ -132,7 +132,7 @@ static int add_rules(scmp_filter_ctx f, const char *program)
                           SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0));
     /* the one exec that is ours: its path lies where no later one's will */
     r |= seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(execve), 1,
-                          SCMP_A0(SCMP_CMP_NE, (scmp_datum_t)(uintptr_t)program));
+                          SCMP_A0(SCMP_CMP_NE, (scmp_datum_t)(uintptr_t)program, 0));
     return r;
 }
 

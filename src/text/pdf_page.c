@@ -25,10 +25,9 @@ static size_t count_points(const char *s, size_t n)
 /* Bytes of the gap at s[i]: spaces, or a leader of dots with the spaces around it; 0: no gap. */
 static size_t gap_at(const char *s, size_t n, size_t i)
 {
-    size_t k = i, dots = 0, spaces = 0;
+    size_t k = i, dots = 0;
     while (k < n && (s[k] == ' ' || s[k] == '.')) {
         dots += s[k] == '.';
-        spaces += s[k] == ' ';
         k++;
     }
     if (dots >= 4) {

@@ -109,7 +109,7 @@ unsigned uni_class_wide(uint32_t cp)
     if (white_space(cp)) {
         return UNI_SPACE;
     }
-    int c = utf8proc_category((utf8proc_int32_t)cp);
+    utf8proc_category_t c = utf8proc_category((utf8proc_int32_t)cp);
     if (c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_LO) {
         return UNI_LETTER;
     }

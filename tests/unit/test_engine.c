@@ -173,8 +173,8 @@ static void long_texts_are_reported(void **state)
     struct err e = {0};
     struct engine *en = open_tiny("bert-cls", 0); /* max_seq_length 24 */
     const char *texts[3] = {"dog",
-                            "the quick brown fox jumps over the lazy dog the quick brown fox "
-                            "jumps over the lazy dog the quick brown fox dog",
+                            ("the quick brown fox jumps over the lazy dog the quick brown fox "
+                             "jumps over the lazy dog the quick brown fox dog"),
                             "dog"};
     size_t lens[3];
     float rows[3 * 32];
