@@ -76,7 +76,7 @@ def hearth_lm(path, prompt=512, gen=128, depth=0):
     def side():
         j = json.loads(run([HEARTH, "bench", "--model", path, "--prompt", str(prompt), "--gen", str(gen), "--depth", str(depth), "--repeats", "1",
                             "--threads", T, "--json"]))
-        return {"prompt t/s": j["prompt"]["best"], "gen t/s": j["gen"]["best"]}
+        return {"prompt t/s": j["prompt"]["best"], "gen t/s": j["generate"]["best"]}
     return side
 
 
@@ -90,8 +90,8 @@ def llama_lm(path, prompt=512, gen=128, depth=0):
 
 def hearth_embed(path):
     def side():
-        j = json.loads(run([HEARTH, "bench", "--model", MINILM, "--texts", path, "--repeats", "1", "--threads", T, "--json"]))
-        return {"texts/s": j["embed"]["texts_per_s"]["best"], "query ms": j["embed"]["query_ms"]["best"]}
+        j = json.loads(run([HEARTH, "bench", "--model", MINILM, "--file", path, "--repeats", "2", "--threads", T, "--json"]))
+        return {"texts/s": j["texts"] / min(j["embed"]["seconds"]), "query ms": 1e3 * statistics.median(j["query"]["seconds"])}
     return side
 
 
@@ -144,7 +144,7 @@ def ingest():
 def rag_prompt():
     """Time to first token of a prompt of 5 x 256 tokens + question: a prompt of 1,355 tokens from empty, in process."""
     j = json.loads(run([HEARTH, "bench", "--model", DEMO, "--prompt", "1355", "--gen", "1", "--repeats", "1", "--threads", T, "--json"]))
-    return {"first token ms": 1e3 * (j["prompt"]["seconds"][0] + j["gen"]["seconds"][0])}
+    return {"first token ms": 1e3 * (j["prompt"]["seconds"][0] + j["generate"]["seconds"][0])}
 
 
 def rag_llama():

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_REPEATS = 100, TEXTS = 32 };
+enum { MAX_REPEATS = 100, TEXTS = 32, MAX_TEXTS = 4096, QUERIES = 30 };
 
 struct phase {
     const char *name;
@@ -62,11 +62,17 @@ static enum status run_generator(struct cli *c, struct engine *en, struct phase 
     return s;
 }
 
-/* An encoder: texts of --prompt tokens (or as many as it reads), embedded in one call. */
-static enum status run_encoder(struct cli *c, struct engine *en, struct phase *p, struct err *e)
+/* The texts that an encoder is measured with: lines {"text"} of --file, or made up. */
+struct texts {
+    struct arena arena;
+    const char **items;
+    size_t *lens;
+    size_t n;
+};
+
+/* TEXTS texts of --prompt tokens each, or of as many as the model reads. */
+static enum status make_texts(struct cli *c, struct engine *en, struct texts *t, struct err *e)
 {
-    const char *texts[TEXTS];
-    size_t lens[TEXTS];
     struct buf text = {0};
     size_t n_tokens = 0;
     int64_t want = c->values[O_BENCH_PROMPT].i;
@@ -78,22 +84,80 @@ static enum status run_encoder(struct cli *c, struct engine *en, struct phase *p
         s = text.failed ? err_set(e, ERR_MEMORY, NULL, "no memory for a text")
                         : engine_count_tokens(en, text.data, text.len, &n_tokens, e);
     }
-    for (int i = 0; i < TEXTS; i++) {
-        texts[i] = text.data ? text.data : "";
-        lens[i] = text.len;
+    const char *copy = arena_strndup(&t->arena, text.data ? text.data : "", text.len);
+    for (t->n = 0; copy && t->n < TEXTS; t->n++) {
+        t->items[t->n] = copy;
+        t->lens[t->n] = text.len;
     }
-    float *rows = mem_aligned(TEXTS * (size_t)engine_info(en)->d_model, sizeof *rows);
-    struct embed_options opt = {.role = EMBED_DOCUMENT};
-    for (p->n = 0; !s && p->n < (int)c->values[O_REPEATS].i; p->n++) {
-        struct embed_report report = {0};
-        double start = clock_ms();
-        s = rows ? engine_embed(en, texts, lens, TEXTS, &opt, rows, NULL, &report, e)
-                 : err_set(e, ERR_MEMORY, NULL, "no memory for the embeddings");
-        p->seconds[p->n] = (clock_ms() - start) / 1000;
-        p->n_tokens = report.n_tokens;
-    }
-    free(rows);
     buf_fini(&text);
+    return s;
+}
+
+static enum status read_texts(struct cli *c, const char *path, struct texts *t, struct err *e)
+{
+    struct buf all = {0};
+    enum status s = input_read(c, path, &all, e);
+    char *line = all.data;
+    for (int number = 1; !s && line && *line; number++) {
+        size_t n = strcspn(line, "\n");
+        char place[64];
+        (void)snprintf(place, sizeof place, "--file, line %d", number);
+        json_t *j = NULL;
+        if (t->n == MAX_TEXTS) {
+            s = err_set(e, ERR_LIMIT, place, "at most %d texts are measured", MAX_TEXTS);
+        } else if (n && !(s = input_json(line, n, place, &j, e))) {
+            const json_t *text = json_object_get(j, "text");
+            t->lens[t->n] = json_string_length(text);
+            t->items[t->n] = arena_strndup(&t->arena, json_string_value(text), t->lens[t->n]);
+            s = !json_is_string(text) ? err_set(e, ERR_FORMAT, place, "expected a string \"text\"")
+                                      : OK;
+            t->n += s ? 0 : 1;
+        }
+        json_decref(j);
+        line += n + (line[n] ? 1 : 0);
+    }
+    buf_fini(&all);
+    return s || t->n ? s : err_set(e, ERR_FORMAT, path, "no texts in it");
+}
+
+static enum status time_embed(struct engine *en, const struct texts *t, float *rows,
+                              enum embed_role role, struct phase *p, struct err *e)
+{
+    struct embed_options opt = {.role = role};
+    struct embed_report report = {0};
+    double start = clock_ms();
+    enum status s = engine_embed(en, t->items, t->lens, t->n, &opt, rows, NULL, &report, e);
+    p->seconds[p->n++] = (clock_ms() - start) / 1000;
+    p->n_tokens = report.n_tokens;
+    return s;
+}
+
+/* An encoder: all texts in one call, and one short query alone. */
+static enum status run_encoder(struct cli *c, struct engine *en, struct phase *embed,
+                               struct phase *query, size_t *n_texts, struct err *e)
+{
+    static const char *const question = "how do I create an index concurrently in a database?";
+    const char *path = c->values[O_FILE].s;
+    struct texts t = {0};
+    t.items = arena_array(&t.arena, MAX_TEXTS, sizeof *t.items);
+    t.lens = arena_array(&t.arena, MAX_TEXTS, sizeof *t.lens);
+    float *rows = mem_aligned(MAX_TEXTS * (size_t)engine_info(en)->d_model, sizeof *rows);
+    const char *q = question;
+    size_t q_len = strlen(question);
+    struct texts one = {.items = &q, .lens = &q_len, .n = 1};
+    enum status s = !t.items || !t.lens || !rows
+                        ? err_set(e, ERR_MEMORY, NULL, "no memory for the embeddings")
+                    : path ? read_texts(c, path, &t, e)
+                           : make_texts(c, en, &t, e);
+    for (int i = 0; !s && i < (int)c->values[O_REPEATS].i; i++) {
+        s = time_embed(en, &t, rows, EMBED_DOCUMENT, embed, e);
+    }
+    for (int i = 0; !s && i < QUERIES; i++) {
+        s = time_embed(en, &one, rows, EMBED_QUERY, query, e);
+    }
+    *n_texts = t.n;
+    free(rows);
+    arena_reset(&t.arena);
     return s;
 }
 
@@ -120,7 +184,8 @@ static json_t *kernels_json(const struct engine *en)
 }
 
 static enum status print_json(struct cli *c, const struct engine *en, const struct phase *prompt,
-                              const struct phase *gen, double load_ms, struct err *e)
+                              const struct phase *gen, double load_ms, size_t n_texts,
+                              struct err *e)
 {
     const struct engine_info *info = engine_info(en);
     json_t *j = json_pack("{s:o, s:o, s:s, s:i, s:s, s:s, s:i, s:I, s:f, s:o, s:o}", "model",
@@ -129,8 +194,9 @@ static enum status print_json(struct cli *c, const struct engine *en, const stru
                           cpu_features()->name, "repeats", prompt->n > gen->n ? prompt->n : gen->n,
                           "depth", (json_int_t)c->values[O_DEPTH].i, "load_ms", load_ms, "kernels",
                           kernels_json(en), prompt->name, phase_json(prompt));
-    if (gen->name) {
-        (void)json_object_set_new(j, gen->name, phase_json(gen));
+    (void)json_object_set_new(j, gen->name, phase_json(gen));
+    if (n_texts) {
+        (void)json_object_set_new(j, "texts", json_integer((json_int_t)n_texts));
     }
     return out_json(c, j, e);
 }
@@ -170,6 +236,7 @@ enum status cmd_bench(struct cli *c, struct err *e)
     struct phase prompt = {.name = "prompt", .n_tokens = n_prompt};
     struct phase gen = {.name = "generate", .n_tokens = n_gen};
     struct engine *en = NULL;
+    size_t n_texts = 0;
     if (n_prompt + n_gen == 0) {
         return err_set(e, ERR_USAGE, "--prompt", "nothing to measure: --prompt and --gen are 0");
     }
@@ -179,15 +246,15 @@ enum status cmd_bench(struct cli *c, struct err *e)
     if (!s && engine_info(en)->generates) {
         s = run_generator(c, en, &prompt, &gen, e);
     } else if (!s) {
-        prompt.name = "embed";
-        gen.name = NULL;
-        s = run_encoder(c, en, &prompt, e);
+        prompt = (struct phase){.name = "embed"};
+        gen = (struct phase){.name = "query"};
+        s = run_encoder(c, en, &prompt, &gen, &n_texts, e);
     }
     if (!s) {
         sort_phase(&prompt);
         sort_phase(&gen);
         if (c->json) {
-            s = print_json(c, en, &prompt, &gen, load_ms, e);
+            s = print_json(c, en, &prompt, &gen, load_ms, n_texts, e);
         } else {
             print_text(c, en, &prompt, &gen, load_ms);
         }

@@ -196,7 +196,7 @@ const struct option option_table[OPTION_COUNT] = {
         .help = "to length 1, as the model's settings say; --no-normalize turns it off"},
     [O_FILE] = {
         .name = "file", .letter = 'f', .type = OPT_STRING, .value = "FILE",
-        .commands = OF(PERPLEXITY), .help = "the text (else standard input)"},
+        .commands = OF(PERPLEXITY) | OF(BENCH), .help = "the text (else standard input)"},
     [O_BENCH_PROMPT] = {
         .name = "prompt", .letter = 'p', .type = OPT_INT, .value = "N", .min = 0, .max = 1 << 24,
         .default_value = "512", .commands = OF(BENCH), .help = "prompt tokens"},
