@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 docs=${DEMO_DOCS:-/usr/share/doc/postgresql-doc-15/html}
 export HEARTH_HOME=${DEMO_HOME:-$PWD/demo-home}
 questions=(
-    "Which isolation level is the default in PostgreSQL?"
+    "What does the pg_hba.conf file control?"
     "What does VACUUM FULL do?"
     "What does pg_dump do?"
     "Who wrote the novel Dracula?" # the manual does not say, so neither does hearth
