@@ -435,6 +435,7 @@ static int just_end(const char *path)
     struct buf b = {0};
     buf_printf(&b, "%s/vectors.bin.tmp.%ld.0", path, (long)getpid());
     test_write_file(b.data, "half", 4);
+    buf_fini(&b);
     return 0;
 }
 
