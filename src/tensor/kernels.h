@@ -83,6 +83,10 @@ struct kernels {
     void (*mul8)(const struct strip *w, int n_strips, const struct mat_form *form,
                  const struct act_panel *x, float *out);
     void (*mul16)(const struct strip *w, int n_strips, const struct act_panel *x, float *out);
+    /* y[i][r] = unit[r] * tile[i][r] for n tokens of `width` rows (pairs: the sum of tile rows 2i
+     * and 2i + 1). */
+    void (*put)(const float *tile, int n, bool pairs, const float *unit, size_t width, float *y,
+                size_t ldy);
     /* 4-bit values of a strip to 8-bit ones. */
     void (*unpack4)(const uint8_t *values, size_t groups, bool table, uint8_t *out);
     float (*dot_f32)(const float *a, const float *b, size_t n);

@@ -369,7 +369,10 @@ static float weigh(struct attn_tile *t, int i, int64_t pos, float *score)
     const __m512 never = _mm512_set1_ps(-INFINITY);
     __m512 most = _mm512_max_ps(_mm512_mask_mov_ps(never, m0, a), _mm512_mask_mov_ps(never, m1, b));
     float peak = fmaxf(t->peak[i], _mm512_reduce_max_ps(most));
-    float shrink = _mm512_cvtss_f32(exp16(_mm512_set1_ps(t->peak[i] - peak)));
+    float shrink = 1; /* what exp16(0) gives; the peak seldom moves */
+    if (peak != t->peak[i]) {
+        shrink = _mm512_cvtss_f32(exp16(_mm512_set1_ps(t->peak[i] - peak)));
+    }
     a = _mm512_maskz_mov_ps(m0, exp16(_mm512_sub_ps(a, _mm512_set1_ps(peak))));
     b = _mm512_maskz_mov_ps(m1, exp16(_mm512_sub_ps(b, _mm512_set1_ps(peak))));
     _mm512_store_ps(score, a);
@@ -433,6 +436,10 @@ static void attn_block(struct attn_tile *t, enum tensor_type type, const uint8_t
     int i = 0, first = KV_BLOCK, last = 0;
     for (; i + 8 <= t->n; i += 8) {
         scores(8, t->q + (size_t)i * d, keys, d, weight + i * KV_BLOCK);
+    }
+    if (i + 4 <= t->n) {
+        scores(4, t->q + (size_t)i * d, keys, d, weight + i * KV_BLOCK);
+        i += 4;
     }
     for (; i + 2 <= t->n; i += 2) {
         scores(2, t->q + (size_t)i * d, keys, d, weight + i * KV_BLOCK);

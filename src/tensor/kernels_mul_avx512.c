@@ -431,6 +431,24 @@ static void unpack4(const uint8_t *values, size_t groups, bool table, uint8_t *o
     }
 }
 
+static void put(const float *tile, int n, bool pairs, const float *unit, size_t width, float *y,
+                size_t ldy)
+{
+    const size_t step = pairs ? 64 : 32;
+    __mmask16 m0 = (__mmask16)(width >= 16 ? 0xffff : (1u << width) - 1);
+    __mmask16 m1 = (__mmask16)(width > 16 ? (1u << (width - 16)) - 1 : 0);
+    __m512 u0 = _mm512_maskz_loadu_ps(m0, unit), u1 = _mm512_maskz_loadu_ps(m1, unit + 16);
+    for (int i = 0; i < n; i++, tile += step, y += ldy) {
+        __m512 a = _mm512_load_ps(tile), b = _mm512_load_ps(tile + 16);
+        if (pairs) {
+            a = _mm512_add_ps(a, _mm512_load_ps(tile + 32));
+            b = _mm512_add_ps(b, _mm512_load_ps(tile + 48));
+        }
+        _mm512_mask_storeu_ps(y, m0, _mm512_mul_ps(a, u0));
+        _mm512_mask_storeu_ps(y + 16, m1, _mm512_mul_ps(b, u1));
+    }
+}
+
 /* 32 floats of a row from column g * 32; zeros past its end. */
 INLINE void load_group(const float *x, size_t n, size_t g, __m512 *a, __m512 *b)
 {
@@ -465,8 +483,12 @@ static void quant8(const float *x, size_t n, struct act_panel *p, int t, size_t 
             high = _mm512_cvtps_epi32(_mm512_mul_ps(b, _mm512_set1_ps(inverse)));
         }
         _Alignas(32) int8_t bytes[32];
-        _mm_store_si128((__m128i *)(void *)bytes, _mm512_cvtepi32_epi8(low));
-        _mm_store_si128((__m128i *)(void *)(bytes + 16), _mm512_cvtepi32_epi8(high));
+        __m256i both = _mm256_setr_m128i(_mm512_cvtepi32_epi8(low), _mm512_cvtepi32_epi8(high));
+        _mm256_store_si256((__m256i *)(void *)bytes, both);
+        /* four sums of each half, then one of each */
+        __m256i sums = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), both);
+        sums = _mm256_hadd_epi32(sums, sums);
+        sums = _mm256_hadd_epi32(sums, sums);
         if (nt == 1) {
             memcpy(p->q + g * 32, bytes, 32);
         } else {
@@ -474,8 +496,8 @@ static void quant8(const float *x, size_t n, struct act_panel *p, int t, size_t 
                 memcpy(p->q + ((g * 8 + k) * nt + token) * 4, bytes + 4 * k, 4);
             }
         }
-        panel_put_sums(p, g * nt + token, 2 * g * nt + token, scale, _mm512_reduce_add_epi32(low),
-                       _mm512_reduce_add_epi32(high));
+        panel_put_sums(p, g * nt + token, 2 * g * nt + token, scale, _mm256_extract_epi32(sums, 0),
+                       _mm256_extract_epi32(sums, 4));
     }
 }
 
@@ -518,5 +540,6 @@ void kernels_fill_avx512_mul(struct kernels *k)
     k->mul8 = mul8;
     k->mul16 = mul16;
     k->unpack4 = unpack4;
+    k->put = put;
 }
 #endif

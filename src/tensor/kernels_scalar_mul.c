@@ -59,20 +59,6 @@ static uint32_t peak_of(const float *x, size_t n)
     return peak;
 }
 
-void panel_put_sums(struct act_panel *p, size_t at, size_t at_half, float scale, int32_t low,
-                    int32_t high)
-{
-    size_t nt = (size_t)p->nt;
-    p->xs[at] = scale;
-    p->bias_xs[at] = -ACC_BIAS * scale;
-    p->init[at] = ACC_BIAS_BITS - 128 * (low + high);
-    p->xsum[at] = (float)(low + high) * scale;
-    p->half_init[at_half] = ACC_BIAS_BITS - 128 * low;
-    p->half_init[at_half + nt] = ACC_BIAS_BITS - 128 * high;
-    p->half_xsum[at_half] = (float)low * scale;
-    p->half_xsum[at_half + nt] = (float)high * scale;
-}
-
 static void quant8(const float *x, size_t n, struct act_panel *p, int t, size_t g0, size_t g1)
 {
     size_t nt = (size_t)p->nt, token = (size_t)t;
@@ -202,6 +188,18 @@ static void unpack4(const uint8_t *values, size_t groups, bool table, uint8_t *o
     }
 }
 
+static void put(const float *tile, int n, bool pairs, const float *unit, size_t width, float *y,
+                size_t ldy)
+{
+    size_t step = pairs ? 2 : 1;
+    for (size_t i = 0; i < (size_t)n; i++) {
+        const float *from = tile + i * step * 32;
+        for (size_t r = 0; r < width; r++) {
+            y[i * ldy + r] = (pairs ? from[r] + from[32 + r] : from[r]) * unit[r];
+        }
+    }
+}
+
 void kernels_fill_scalar_mul(struct kernels *k)
 {
     k->quant8 = quant8;
@@ -210,4 +208,5 @@ void kernels_fill_scalar_mul(struct kernels *k)
     k->mul8 = mul8;
     k->mul16 = mul16;
     k->unpack4 = unpack4;
+    k->put = put;
 }

@@ -136,6 +136,7 @@ void op_attention(const struct worker *w, const struct attn *p, const struct kv_
         total_rows * kv->n_kv_heads < 4 * w->count && total_rows * kv->n_kv_heads % w->count != 0;
     int64_t n_heads = tile_heads(group, scarce ? 1 : ATTN_QUERIES);
     int64_t max_rows = ATTN_QUERIES / n_heads, parts = p->n_heads / n_heads;
+    max_rows = max_rows > 8 ? max_rows & ~(int64_t)7 : max_rows; /* kernels go by eights */
     int64_t item =
         0; /* dealt out in turn: later rows see more positions, so no contiguous shares */
     for (int64_t s = 0; s < n_seqs; s++) {

@@ -254,14 +254,8 @@ static void put_tile(const struct product *p, size_t strip, int n_strips, size_t
 {
     size_t row = strip * STRIP_ROWS, left = (size_t)p->m->rows - row;
     size_t width = (size_t)n_strips * STRIP_ROWS, step = p->m->form.fine ? 2 : 1;
-    width = left < width ? left : width;
-    for (size_t t = 0; t < (size_t)n; t += step) {
-        float *y = p->y + (column + t) / step * p->ldy + row;
-        for (size_t r = 0; r < width; r++) {
-            float sum = step == 2 ? tile[t * 32 + r] + tile[(t + 1) * 32 + r] : tile[t * 32 + r];
-            y[r] = sum * p->units[row + r];
-        }
-    }
+    kernels()->put(tile, n / (int)step, step == 2, p->units + row, left < width ? left : width,
+                   p->y + column / step * p->ldy + row, p->ldy);
 }
 
 /* 4-bit strips as they are: a few tokens, or no scratch to unpack into. */

@@ -24,7 +24,18 @@ size_t strip_bytes(const struct mat_form *f, size_t groups);
  * cannot be quantised, else peak / levels rounded up to 22 bits of mantissa. */
 float quant_scale(uint32_t peak_bits, float levels);
 /* Stores what a panel keeps of a group: its scale and the sums of columns 0-15 and 16-31. */
-void panel_put_sums(struct act_panel *p, size_t at, size_t at_half, float scale, int32_t low,
-                    int32_t high);
+static inline void panel_put_sums(struct act_panel *p, size_t at, size_t at_half, float scale,
+                                  int32_t low, int32_t high)
+{
+    size_t nt = (size_t)p->nt;
+    p->xs[at] = scale;
+    p->bias_xs[at] = -ACC_BIAS * scale;
+    p->init[at] = ACC_BIAS_BITS - 128 * (low + high);
+    p->xsum[at] = (float)(low + high) * scale;
+    p->half_init[at_half] = ACC_BIAS_BITS - 128 * low;
+    p->half_init[at_half + nt] = ACC_BIAS_BITS - 128 * high;
+    p->half_xsum[at_half] = (float)low * scale;
+    p->half_xsum[at_half + nt] = (float)high * scale;
+}
 
 #endif

@@ -298,9 +298,26 @@ static void check_attention(enum tensor_type type)
     }
 }
 
+static void check_put(void)
+{
+    for (size_t width = 1; width <= 32; width++) {
+        _Alignas(64) float tile[PANEL_TOKENS * 32], unit[32], want[12 * 40], got[12 * 40];
+        fill_normal(tile, PANEL_TOKENS * 32);
+        fill_normal(unit, 32);
+        memset(want, 0, sizeof want);
+        memset(got, 0, sizeof got);
+        bool pairs = width % 2;
+        int n = 1 + (int)below(pairs ? 6 : 12);
+        scalar->put(tile, n, pairs, unit, width, want, 40);
+        tested->put(tile, n, pairs, unit, width, got, 40);
+        CHECK(memcmp(want, got, sizeof want) == 0, "put %zu rows of %d", width, n);
+    }
+}
+
 static void check_all(void)
 {
     rng_init(&rng, 7);
+    check_put();
     check_rows();
     check_scans();
     check_attention(TYPE_F32);
