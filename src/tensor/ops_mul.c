@@ -1,10 +1,10 @@
 /* Products with weight matrices: see ops.h; layouts and the definition of the arithmetic are in
  * kernels.h.
  *
- * Rows are divided among workers in pairs of strips (32 rows). A worker takes a pair, unpacks 4-bit
- * values to bytes once into its scratch, and multiplies it with every panel of 12 tokens: the
- * weights stay in the second-level cache, the activations stream past. One to four tokens are
- * multiplied from the 4-bit values directly, since decoding waits for memory. */
+ * Rows are divided among workers in pairs of strips (32 rows). A worker takes a block of pairs,
+ * unpacks 4-bit values to bytes once into its scratch, and multiplies it with every panel of 12
+ * tokens: the weights stay in the second-level cache, the activations stream past. One to four
+ * tokens are multiplied from the 4-bit values directly, since decoding waits for memory. */
 #include "tensor/pack.h"
 
 #include <assert.h>
@@ -243,7 +243,7 @@ struct product {
     const struct mat *m;
     const struct act *a;
     const float *units;
-    size_t groups, strip_bytes, value_bytes, ldy;
+    size_t groups, strip_bytes, value_bytes, tile_bytes, ldy; /* tile: a strip as multiplied */
     int64_t columns;
     float *y;
 };
@@ -259,38 +259,37 @@ static void put_tile(const struct product *p, size_t strip, int n_strips, size_t
 }
 
 /* 4-bit strips as they are: a few tokens, or no scratch to unpack into. */
-static void mul_direct4(const struct product *p, const struct strip *w, size_t strip, int n_strips)
+static void mul_direct4(const struct product *p, size_t strip, size_t n_strips)
 {
     _Alignas(64) float tile[MUL4_MAX_TOKENS * 32];
-    for (size_t i = 0; i < panel_count(p->columns); i++) {
-        struct act_panel x = panel_at(p->a, p->groups, p->columns, i);
-        for (int t = 0; t < x.nt; t += MUL4_MAX_TOKENS) {
-            int n = x.nt - t < MUL4_MAX_TOKENS ? x.nt - t : MUL4_MAX_TOKENS;
-            for (int s = 0; s < n_strips; s++) {
-                kernels()->mul4(w + s, &p->m->form, &x, t, n, tile);
-                put_tile(p, strip + (size_t)s, 1, i * PANEL_TOKENS + (size_t)t, n, tile);
+    for (size_t s = strip; s < strip + n_strips; s++) {
+        struct strip w = {.values = (const uint8_t *)p->m->packed + s * p->strip_bytes};
+        w.factors = w.values + p->value_bytes;
+        for (size_t i = 0; i < panel_count(p->columns); i++) {
+            struct act_panel x = panel_at(p->a, p->groups, p->columns, i);
+            for (int t = 0; t < x.nt; t += MUL4_MAX_TOKENS) {
+                int n = x.nt - t < MUL4_MAX_TOKENS ? x.nt - t : MUL4_MAX_TOKENS;
+                kernels()->mul4(&w, &p->m->form, &x, t, n, tile);
+                put_tile(p, s, 1, i * PANEL_TOKENS + (size_t)t, n, tile);
             }
         }
     }
 }
 
-static void mul_pair(const struct worker *worker, const struct product *p, size_t strip,
-                     int n_strips)
+/* A block of strips whose weights stay in the second-level cache while the panels pass: every panel
+ * comes from further away once per block, not once per pair. */
+enum { BLOCK_STRIPS = 16, BLOCK_BYTES = 512 << 10 };
+
+static void mul_block(const struct worker *worker, const struct product *p, size_t strip,
+                      size_t n_strips)
 {
     const struct mat_form *form = &p->m->form;
-    struct strip w[2];
-    for (int s = 0; s < n_strips; s++) {
-        w[s].values = (const uint8_t *)p->m->packed + (strip + (size_t)s) * p->strip_bytes;
+    struct strip w[BLOCK_STRIPS];
+    for (size_t s = 0; s < n_strips; s++) {
+        w[s].values = (const uint8_t *)p->m->packed + (strip + s) * p->strip_bytes;
         w[s].factors = w[s].values + p->value_bytes;
-    }
-    if (form->bits == 4) {
-        size_t bytes = 2 * p->value_bytes; /* of a strip, unpacked */
-        if (p->columns <= MUL4_MAX_TOKENS || (size_t)n_strips * bytes > worker->scratch_bytes) {
-            mul_direct4(p, w, strip, n_strips);
-            return;
-        }
-        for (int s = 0; s < n_strips; s++) {
-            uint8_t *to = (uint8_t *)worker->scratch + (size_t)s * bytes;
+        if (form->bits == 4) {
+            uint8_t *to = (uint8_t *)worker->scratch + s * p->tile_bytes;
             kernels()->unpack4(w[s].values, p->groups, form->table, to);
             w[s].values = to;
         }
@@ -298,13 +297,27 @@ static void mul_pair(const struct worker *worker, const struct product *p, size_
     _Alignas(64) float tile[PANEL_TOKENS * 32];
     for (size_t i = 0; i < panel_count(p->columns); i++) {
         struct act_panel x = panel_at(p->a, p->groups, p->columns, i);
-        if (form->bits == 16) {
-            kernels()->mul16(w, n_strips, &x, tile);
-        } else {
-            kernels()->mul8(w, n_strips, form, &x, tile);
+        for (size_t s = 0; s < n_strips; s += 2) {
+            int n = n_strips - s < 2 ? 1 : 2;
+            if (form->bits == 16) {
+                kernels()->mul16(w + s, n, &x, tile);
+            } else {
+                kernels()->mul8(w + s, n, form, &x, tile);
+            }
+            put_tile(p, strip + s, n, i * PANEL_TOKENS, x.nt, tile);
         }
-        put_tile(p, strip, n_strips, i * PANEL_TOKENS, x.nt, tile);
     }
+}
+
+/* Strips of a block; 0: no room to unpack even a pair. */
+static size_t block_strips(const struct worker *w, const struct product *p)
+{
+    size_t n = BLOCK_BYTES / p->tile_bytes, room = w->scratch_bytes / p->tile_bytes;
+    n = (n < 2 ? 2 : n > BLOCK_STRIPS ? BLOCK_STRIPS : n) & ~(size_t)1;
+    if (p->m->form.bits != 4) {
+        return n;
+    }
+    return n <= room ? n : room & ~(size_t)1;
 }
 
 void op_mul(const struct worker *w, const struct mat *m, const struct act *a, float *y, int64_t ldy)
@@ -323,10 +336,18 @@ void op_mul(const struct worker *w, const struct mat *m, const struct act *a, fl
                         .y = y};
     p.strip_bytes = strip_bytes(&m->form, p.groups);
     p.value_bytes = strip_value_bytes(&m->form, p.groups);
-    size_t first, last, strips = mat_strips(m);
+    p.tile_bytes = m->form.bits == 4 ? 2 * p.value_bytes : p.value_bytes;
+    size_t first, last, strips = mat_strips(m), block = block_strips(w, &p);
+    bool direct = m->form.bits == 4 && (p.columns <= MUL4_MAX_TOKENS || !block);
+    block = block ? block : 2;
     team_share(w, strips, 2, &first, &last);
-    for (size_t s = first; s < last; s += 2) {
-        mul_pair(w, &p, s, last - s < 2 ? 1 : 2);
+    for (size_t s = first; s < last; s += block) {
+        size_t n = last - s < block ? last - s : block;
+        if (direct) {
+            mul_direct4(&p, s, n);
+        } else {
+            mul_block(w, &p, s, n);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 /* Every kernel of every instruction set of this machine against the scalar definition, on random
- * sizes, tails and misalignment. `test_kernels --time` times them instead.
+ * sizes, tails and misalignment. `test_kernels --time` times them instead,
+ * `--time-ops [THREADS [ROWS]]` times whole products.
  *
  * This program includes no test library and needs only src/tensor and src/base/sys.c, mem.c, err.c,
  * so that it can be cross-compiled and run under an emulator (tests/cli/test_neon.sh). */
@@ -397,8 +398,114 @@ static void time_products(void)
     }
 }
 
+/* Whole operations on every core, beside what the machine gives at the same moment. */
+struct op_timing {
+    struct mat m;
+    struct act a;
+    float *x, *y;
+    int64_t n;
+    const uint64_t *words; /* plain reading */
+    size_t n_words;
+    uint64_t sums[TEAM_MAX_THREADS];
+};
+
+static void time_op(const struct worker *w, void *ctx)
+{
+    struct op_timing *t = ctx;
+    op_act(w, &t->a, t->x, t->n, t->m.cols, &t->m);
+    team_barrier(w);
+    op_mul(w, &t->m, &t->a, t->y, t->m.rows);
+}
+
+static void time_read(const struct worker *w, void *ctx)
+{
+    struct op_timing *t = ctx;
+    size_t first, last;
+    uint64_t sum[8] = {0};
+    team_share(w, t->n_words, 512, &first, &last);
+    for (size_t i = first; i + 8 <= last; i += 8) {
+        __builtin_prefetch(t->words + i + 256);
+        for (size_t j = 0; j < 8; j++) {
+            sum[j] += t->words[i + j];
+        }
+    }
+    t->sums[w->index] = sum[0] + sum[1] + sum[2] + sum[3] + sum[4] + sum[5] + sum[6] + sum[7];
+}
+
+static double best_run(struct team *team, void (*fn)(const struct worker *, void *), void *ctx)
+{
+    double best = 1e9;
+    for (int i = 0; i < 7; i++) {
+        int64_t start = clock_ns();
+        team_run(team, fn, ctx);
+        double s = (double)(clock_ns() - start) * 1e-9;
+        best = s < best ? s : best;
+    }
+    return best;
+}
+
+static void time_type(struct team *team, enum tensor_type type, int64_t rows, int64_t cols)
+{
+    static const int64_t tokens[] = {1, 2, 4, 8, 16, 32, 504};
+    struct tensor t = {.type = type, .n_dims = 2, .ne = {cols, rows, 1, 1}};
+    size_t bytes = tensor_bytes(&t);
+    uint8_t *data = allocate(bytes);
+    for (size_t i = 0; i < bytes; i++) {
+        data[i] = (uint8_t)(i * 2654435761u >> 16 & 0x3f); /* no infinities as f16 */
+    }
+    t.data = data;
+    const struct tensor *one = &t;
+    struct op_timing o = {.n = 504};
+    if (mat_init(&o.m, &one, 1, MUL_DEFAULT, team, NULL) || act_init(&o.a, 504, cols, NULL)) {
+        abort();
+    }
+    o.x = allocate((size_t)(504 * cols) * 4);
+    fill_normal(o.x, (size_t)(504 * cols));
+    o.y = allocate((size_t)(504 * rows) * 4);
+    o.words = o.m.packed;
+    o.n_words = o.m.packed_bytes / 8;
+    double packed = (double)o.m.packed_bytes * 1e-9;
+    printf("%-6s %lld x %lld, %.0f MB: read %5.1f GB/s;", type_info(type)->name, (long long)rows,
+           (long long)cols, packed * 1e3, packed / best_run(team, time_read, &o));
+    for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++) {
+        o.n = tokens[i];
+        double seconds = best_run(team, time_op, &o);
+        if (o.n == 1) {
+            printf(" 1 token %5.1f GB/s; GOPS", packed / seconds);
+        } else {
+            printf(" %lld: %.0f", (long long)o.n, 2 * (double)(rows * cols * o.n) / seconds * 1e-9);
+        }
+    }
+    printf("\n");
+    mat_fini(&o.m);
+    act_fini(&o.a);
+    free(o.x);
+    free(o.y);
+    free(data);
+}
+
+static void time_ops(int threads, int64_t rows)
+{
+    static const enum tensor_type kinds[] = {TYPE_Q4_0, TYPE_Q4_1, TYPE_Q4_K, TYPE_IQ4_XS,
+                                             TYPE_Q8_0, TYPE_Q5_K, TYPE_Q6_K, TYPE_F16};
+    struct team *team = NULL;
+    if (team_open(threads, ops_scratch_bytes(2048), &team, NULL)) {
+        abort();
+    }
+    printf("%s, %d threads\n", ops_isa(), team_size(team));
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        time_type(team, kinds[i], rows, 2048);
+    }
+    team_close(team);
+}
+
 int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "--time-ops") == 0) {
+        rng_init(&rng, 7);
+        time_ops(argc > 2 ? atoi(argv[2]) : 0, argc > 3 ? atoi(argv[3]) : 8192);
+        return 0;
+    }
     bool timing = argc > 1 && strcmp(argv[1], "--time") == 0;
     scalar = kernels_level(0);
     for (int i = 0; (tested = kernels_level(i)) != NULL; i++) {
