@@ -3,7 +3,7 @@
  *
  * Rows are divided among workers in pairs of strips (32 rows). A worker takes a block of pairs,
  * unpacks 4-bit values to bytes once into its scratch, and multiplies it with every panel of 12
- * tokens: the weights stay in the second-level cache, the activations stream past. One to four
+ * tokens: the weights stay in the second-level cache, the activations stream past. Up to eight
  * tokens are multiplied from the 4-bit values directly, since decoding waits for memory. */
 #include "tensor/pack.h"
 
@@ -258,7 +258,9 @@ static void put_tile(const struct product *p, size_t strip, int n_strips, size_t
                    p->y + column / step * p->ldy + row, p->ldy);
 }
 
-/* 4-bit strips as they are: a few tokens, or no scratch to unpack into. */
+/* 4-bit strips as they are: a few tokens (up to here unpacking costs more than it saves), or no
+ * scratch to unpack into. */
+enum { DIRECT4_TOKENS = 2 * MUL4_MAX_TOKENS };
 static void mul_direct4(const struct product *p, size_t strip, size_t n_strips)
 {
     _Alignas(64) float tile[MUL4_MAX_TOKENS * 32];
@@ -338,7 +340,7 @@ void op_mul(const struct worker *w, const struct mat *m, const struct act *a, fl
     p.value_bytes = strip_value_bytes(&m->form, p.groups);
     p.tile_bytes = m->form.bits == 4 ? 2 * p.value_bytes : p.value_bytes;
     size_t first, last, strips = mat_strips(m), block = block_strips(w, &p);
-    bool direct = m->form.bits == 4 && (p.columns <= MUL4_MAX_TOKENS || !block);
+    bool direct = m->form.bits == 4 && (p.columns <= DIRECT4_TOKENS || !block);
     block = block ? block : 2;
     team_share(w, strips, 2, &first, &last);
     for (size_t s = first; s < last; s += block) {
