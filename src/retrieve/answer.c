@@ -196,8 +196,13 @@ static void quote_evidence(struct writer *w)
 {
     for (size_t i = 0; i < w->set->n && i < MAX_QUOTED && !w->status && !w->stopped; i++) {
         const struct evidence *ev = &w->set->items[i];
-        if (ev->score < w->set->items[0].score - NEARLY_AS_GOOD) {
+        const struct evidence *best = &w->set->items[0];
+        if (ev->score < best->score - NEARLY_AS_GOOD) {
             break;
+        }
+        if (i && ev->end - ev->start == best->end - best->start &&
+            memcmp(ev->text, best->text, ev->end - ev->start) == 0) {
+            continue; /* the same words in another document */
         }
         int c = cite(w, ev);
         if (c >= 0 && !w->status) {

@@ -10,8 +10,11 @@ enum { MAX_PASSAGES = 6, MAX_SENTENCES = 96, MAX_SENTENCE_BYTES = 500, MIN_SENTE
  */
 static const float W_COSINE = 0.45f;
 static const float W_SHARE = 0.35f;
-static const float W_PASSAGE = 0.15f;
-static const float W_KIND = 0.05f;
+static const float W_PASSAGE = 0.10f;
+static const float W_KIND = 0.10f;
+static const float NO_SENTENCE = 0.12f; /* taken off a title, a label or a cut-off line */
+/* How much of a term's worth the sentence itself must earn; its headings earn the rest. */
+static const float IN_SENTENCE = 0.4f;
 
 /* Below COSINE_NEVER nothing is answered; below COSINE_ALONE the words have to agree as well. */
 static const float COSINE_NEVER = 0.20f;
@@ -174,6 +177,21 @@ static enum status weigh(const char *question, const struct search_result *found
     return OK;
 }
 
+/* Ends as a sentence does, and has the words of one. */
+static bool is_sentence(const char *text, size_t n)
+{
+    struct word w;
+    size_t pos = 0;
+    size_t n_words = 0;
+    while (n && strchr("\"')]", text[n - 1])) {
+        n--;
+    }
+    while (n_words < 4 && word_next(text, n, &pos, &w)) {
+        n_words += w.kind != WORD_NUMBER;
+    }
+    return n_words == 4 && strchr(".!?:;", text[n - 1]);
+}
+
 enum status evidence_collect(const struct library *lib, const char *question,
                              const struct search_result *found, struct arena *arena,
                              struct evidence_set *out, struct err *e)
@@ -197,12 +215,13 @@ enum status evidence_collect(const struct library *lib, const char *question,
             return err_set(e, ERR_MEMORY, NULL, "no memory for evidence");
         }
         ev->met_around = ev->met | heading_met[ev->passage];
-        ev->share =
-            0.5f * (terms_share(&set.terms, ev->met) + terms_share(&set.terms, ev->met_around));
+        ev->share = IN_SENTENCE * terms_share(&set.terms, ev->met) +
+                    (1 - IN_SENTENCE) * terms_share(&set.terms, ev->met_around);
         ev->answers_kind = terms_answers_kind(&set.terms, ev->text, n);
         ev->score = W_COSINE * ev->cosine + W_SHARE * ev->share +
                     W_PASSAGE * found->items[ev->passage].score +
                     (ev->answers_kind ? W_KIND : 0.0f);
+        ev->score -= is_sentence(ev->text, n) ? 0 : NO_SENTENCE;
         set.best_cosine = ev->cosine > set.best_cosine ? ev->cosine : set.best_cosine;
     }
     if (s) {

@@ -53,6 +53,12 @@ static enum asked asked_of(const char *q, size_t n)
                      same_word(p, len, "day"))) {
             return ASKED_TIME;
         }
+        if (what && i < 6 &&
+            (same_word(p, len, "default") || same_word(p, len, "maximum") ||
+             same_word(p, len, "minimum") || same_word(p, len, "port") ||
+             same_word(p, len, "number") || same_word(p, len, "percentage"))) {
+            return ASKED_NUMBER;
+        }
         if (same_word(p, len, "when")) {
             return i == 0 ? ASKED_TIME : ASKED_ANY;
         }
