@@ -23,7 +23,8 @@
 enum {
     BATCH_CHUNKS = 64,
     BATCH_DOCUMENTS = 64,
-    EMBED_TEXTS = 64, /* per call of the engine: how long ctrl-C may have to wait */
+    EMBED_TEXTS = 64,  /* per call of the engine: how long ctrl-C may have to wait */
+    BATCH_SMALL = 256, /* removals, or files with other times, per transaction */
     HEAD_BYTES = 4096,
     HASH_CHARS = 32 /* 128 bits of the SHA-256 of what is embedded */
 };
@@ -54,6 +55,10 @@ struct pending {
     char sha256[SHA256_HEX];
 };
 
+struct touched { /* same bytes, other time */
+    int64_t id, size, mtime_ns;
+};
+
 struct sync {
     struct store *store;
     struct engine *embedder;
@@ -62,6 +67,8 @@ struct sync {
     struct sync_report *report;
     struct pending pending[BATCH_DOCUMENTS];
     size_t n_pending, n_pending_chunks, pending_bytes;
+    struct touched touched[BATCH_SMALL];
+    size_t n_touched;
     struct map failed; /* paths that failed in this run */
     int64_t n_done, n_embedded, dim;
 };
@@ -381,6 +388,25 @@ static enum status flush(struct sync *y, struct err *e)
 
 /* ---- the pass over the files ---- */
 
+/* A commit waits for the disk, so the new times of a whole touched tree go in together. */
+static enum status flush_touched(struct sync *y, struct err *e)
+{
+    enum status st = y->n_touched ? store_begin(y->store, e) : OK;
+    if (st || y->n_touched == 0) {
+        return st;
+    }
+    for (size_t i = 0; !st && i < y->n_touched; i++) {
+        const struct touched *t = &y->touched[i];
+        st = store_touch(y->store, t->id, t->size, t->mtime_ns, e);
+    }
+    st = st ? st : store_commit(y->store, e);
+    if (st) {
+        store_rollback(y->store);
+    }
+    y->n_touched = 0;
+    return st;
+}
+
 /* Extracts a file and lets it wait for the next flush. *why: what the file itself did wrong. */
 static enum status read_file(struct sync *y, const struct listed *f, const struct known *k,
                              const char sha256[SHA256_HEX], enum status *failed, struct err *why,
@@ -431,7 +457,8 @@ static enum status sync_file(struct sync *y, const struct listed *f, struct err 
         k->seen = true;
     }
     if (verdict == FILE_SAME_BYTES && !y->opt->dry_run) {
-        st = store_touch(y->store, k->id, f->size, f->mtime_ns, e);
+        y->touched[y->n_touched++] = (struct touched){k->id, f->size, f->mtime_ns};
+        st = y->n_touched == BATCH_SMALL ? flush_touched(y, e) : OK;
     }
     if (!st && verdict != FILE_TO_READ) {
         tell(y, SYNC_SKIPPED, f->path, NULL);
@@ -441,26 +468,47 @@ static enum status sync_file(struct sync *y, const struct listed *f, struct err 
     return st;
 }
 
+static enum status remove_some(struct sync *y, const struct known *const *gone, size_t n,
+                               struct err *e)
+{
+    if (cancelled(y)) {
+        return cancel_error(e);
+    }
+    enum status st = y->opt->dry_run ? OK : store_begin(y->store, e);
+    for (size_t i = 0; !st && !y->opt->dry_run && i < n; i++) {
+        st = store_delete(y->store, gone[i]->id, e);
+    }
+    if (!st && !y->opt->dry_run) {
+        st = store_commit(y->store, e);
+    }
+    if (st && !y->opt->dry_run) {
+        store_rollback(y->store);
+    }
+    for (size_t i = 0; !st && i < n; i++) {
+        plan_root_of(&y->plan, gone[i]->uri)->n_removed++;
+        tell(y, SYNC_REMOVED, gone[i]->uri, NULL);
+    }
+    return st;
+}
+
 /* After the files, so that the vectors of moved ones are still there to be found. */
 static enum status remove_gone(struct sync *y, struct err *e)
 {
+    const struct known *gone[BATCH_SMALL];
+    size_t n = 0;
     enum status st = OK;
     for (size_t i = 0; !st && i < y->plan.n_known; i++) {
         const struct known *k = &y->plan.known[i];
-        struct root *r = k->seen ? NULL : plan_root_of(&y->plan, k->uri);
-        if (!r || plan_hidden(&y->plan, k->uri)) {
+        if (k->seen || !plan_root_of(&y->plan, k->uri) || plan_hidden(&y->plan, k->uri)) {
             continue;
         }
-        if (cancelled(y)) {
-            return cancel_error(e);
-        }
-        st = y->opt->dry_run ? OK : store_delete(y->store, k->id, e);
-        if (!st) {
-            r->n_removed++;
-            tell(y, SYNC_REMOVED, k->uri, NULL);
+        gone[n++] = k;
+        if (n == BATCH_SMALL) {
+            st = remove_some(y, gone, n, e);
+            n = 0;
         }
     }
-    return st;
+    return st || n == 0 ? st : remove_some(y, gone, n, e);
 }
 
 /* ---- old failures ---- */
@@ -537,6 +585,7 @@ static enum status run(struct sync *y, struct err *e)
         st = cancelled(y) ? cancel_error(e) : sync_file(y, &y->plan.files[i], e);
     }
     st = st ? st : flush(y, e);
+    st = st ? st : flush_touched(y, e);
     st = st ? st : remove_gone(y, e);
     if (!st && !y->opt->dry_run) {
         st = clear_old_failures(y, e);

@@ -28,6 +28,7 @@ struct listed { /* a file on disk */
 
 struct plan {
     struct arena arena; /* owns all strings and lists */
+    char *home;         /* the store's own folder: its files are no documents; NULL: none */
     struct root *roots;
     size_t n_roots;
     struct known *known;

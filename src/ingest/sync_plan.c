@@ -138,6 +138,9 @@ static enum status collect_file(void *ctx, const struct file_entry *entry)
     struct plan *p = w->plan;
     uint32_t at;
     struct stat st;
+    if (p->home && under(entry->path, p->home)) {
+        return OK;
+    }
     if (map_get(&p->listed_by_path, entry->path, strlen(entry->path), &at)) {
         w->root->shared = true;
         return OK;
@@ -193,6 +196,7 @@ enum status plan_init(struct plan *p, struct store *s, const char *const *paths,
 {
     size_t cap = 0;
     *p = (struct plan){0};
+    p->home = s ? realpath(store_home(s), NULL) : NULL;
     p->roots = arena_array(&p->arena, n_paths, sizeof *p->roots);
     enum status st = !p->roots || map_init(&p->known_by_uri, 0) || map_init(&p->listed_by_path, 0)
                          ? no_memory(e)
@@ -211,6 +215,7 @@ void plan_fini(struct plan *p)
 {
     map_fini(&p->known_by_uri);
     map_fini(&p->listed_by_path);
+    free(p->home);
     free(p->known);
     free(p->files);
     arena_reset(&p->arena);

@@ -101,19 +101,16 @@ static void lower(const char *p, size_t n, struct buf *out)
 }
 
 /* ASCII needs none of the tables: one pass, one byte out for at most one byte in. */
-static bool bert_ascii(const struct normal_op *op, const char *p, size_t n, struct buf *out)
+static void bert_ascii(const struct normal_op *op, const char *p, size_t n, struct buf *out)
 {
-    if (!op->clean || !buf_reserve(out, n)) {
-        return false;
+    if (!buf_reserve(out, n)) {
+        return;
     }
     char *to = out->data + out->len;
     size_t m = 0;
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)p[i];
-        if (c >= 128) {
-            return false;
-        }
-        if (c <= 32 || c == 127) {
+        if (op->clean && (c <= 32 || c == 127)) {
             if (uni_ascii_class[c] & UNI_SPACE && c != '\v' && c != '\f') {
                 to[m++] = ' ';
             }
@@ -123,30 +120,48 @@ static bool bert_ascii(const struct normal_op *op, const char *p, size_t n, stru
     }
     out->len += m;
     out->data[out->len] = 0;
-    return true;
 }
 
+/* A stretch without ASCII. a and b are scratch. */
+static void bert_wide(const struct normal_op *op, const char *p, size_t n, struct buf *a,
+                      struct buf *b, struct buf *out)
+{
+    buf_reset(a);
+    bert_clean(op, p, n, a);
+    if (op->strip && !a->failed) {
+        buf_reset(b);
+        uni_normalize(UNI_NFD, a->data, a->len, b);
+        buf_reset(a);
+        if (b->len && !b->failed) {
+            drop_marks(b->data, b->len, bert_mark, a);
+        }
+        a->failed |= b->failed;
+    }
+    if (op->lowercase && a->len) {
+        lower(a->data, a->len, out);
+    } else {
+        buf_put(out, a->data, a->len);
+    }
+    out->failed |= a->failed;
+}
+
+/* Most text is mostly ASCII, and ASCII never takes part in a decomposition or in the order of
+ * marks: so each stretch goes its own way. */
 static void bert(const struct normal_op *op, const char *p, size_t n, struct buf *out)
 {
-    if (bert_ascii(op, p, n, out)) {
-        return;
-    }
     struct buf a = {0}, b = {0};
-    bert_clean(op, p, n, &a);
-    if (op->strip && !a.failed) {
-        uni_normalize(UNI_NFD, a.data, a.len, &b);
-        buf_reset(&a);
-        if (!b.failed) {
-            drop_marks(b.data, b.len, bert_mark, &a);
+    for (size_t i = 0, end; i < n && !out->failed; i = end) {
+        bool wide = (unsigned char)p[i] >= 128;
+        end = i + 1;
+        while (end < n && ((unsigned char)p[end] >= 128) == wide) {
+            end++;
         }
-        a.failed |= b.failed;
+        if (wide) {
+            bert_wide(op, p + i, end - i, &a, &b, out);
+        } else {
+            bert_ascii(op, p + i, end - i, out);
+        }
     }
-    if (op->lowercase && a.data) {
-        lower(a.data, a.len, out);
-    } else {
-        buf_put(out, a.data, a.len);
-    }
-    out->failed |= a.failed;
     buf_fini(&a);
     buf_fini(&b);
 }

@@ -307,15 +307,26 @@ void vocab_add_end(struct vocab *v, int32_t id)
 enum status vocab_add_merge(struct vocab *v, const char *left, size_t n_left, const char *right,
                             size_t n_right, size_t rank, struct err *e)
 {
-    char joined[1024];
-    int32_t l, r, j;
+    const struct pieces *p = &v->pieces;
+    char joined[PIECE_KEY_MAX];
+    int32_t l, r, j = -1;
     if (n_left + n_right > sizeof joined) {
         return err_set(e, ERR_LIMIT, NULL, "merge %zu has %zu bytes", rank, n_left + n_right);
     }
-    memcpy(joined, left, n_left);
-    memcpy(joined + n_left, right, n_right);
-    if (!vocab_find(v, left, n_left, &l) || !vocab_find(v, right, n_right, &r) ||
-        !vocab_find(v, joined, n_left + n_right, &j)) {
+    if (vocab_find(v, left, n_left, &l) && vocab_find(v, right, n_right, &r)) {
+        size_t a = piece_len(p, l), b = piece_len(p, r);
+        if (a + b <= sizeof joined) { /* already bytes: no need to decode them again */
+            memcpy(joined, piece_text(p, l), a);
+            memcpy(joined + a, piece_text(p, r), b);
+            j = piece_find(&v->normal, p, joined, a + b);
+        }
+        if (j < 0) { /* a special piece, which keeps its stored text */
+            memcpy(joined, left, n_left);
+            memcpy(joined + n_left, right, n_right);
+            j = vocab_find(v, joined, n_left + n_right, &j) ? j : -1;
+        }
+    }
+    if (j < 0) {
         return err_set(e, ERR_FORMAT, NULL, "merge %zu (%.*s %.*s) is not made of pieces", rank,
                        (int)n_left, left, (int)n_right, right);
     }

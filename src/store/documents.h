@@ -28,6 +28,7 @@ struct store_options {
 MUST_CHECK enum status store_open(const char *home, const struct store_options *opt,
                                   struct store **out, struct err *e);
 void store_close(struct store *s);
+const char *store_home(const struct store *s); /* as it was opened */
 
 /* The embedding model of the store. Set by the first add; later calls compare (ERR_MISMATCH says
  * what to do). */

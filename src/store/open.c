@@ -142,9 +142,18 @@ static enum status connect_to(struct store *s, const char *name, int flags, stru
     return configure(s, e);
 }
 
+void store_create_private(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
 static enum status open_for_writing(struct store *s, struct err *e)
 {
     bool empty = false, older = false;
+    store_create_private(s->path);
     enum status st = connect_to(s, s->path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, e);
     st = st ? st : store_schema_check(s, &empty, &older, e);
     if (!st && empty) { /* five vectors of 384 floats fill a page of 8 KiB */
@@ -284,6 +293,11 @@ enum status store_open(const char *home, const struct store_options *opt, struct
     }
     *out = s;
     return OK;
+}
+
+const char *store_home(const struct store *s)
+{
+    return s->home;
 }
 
 void store_close(struct store *s)

@@ -118,6 +118,7 @@ static enum status backup(struct store *s, int64_t version, struct err *e)
         st = err_set(e, ERR_MEMORY, s->path, "no memory for the name of its backup");
     } else {
         (void)unlink(tmp.data); /* of an upgrade that was cut off */
+        store_create_private(tmp.data);
         st = copy_database(s, tmp.data, e);
         if (!st && rename(tmp.data, path.data) != 0) {
             st = err_set(e, ERR_IO, path.data, "cannot rename the backup into place");

@@ -101,6 +101,11 @@ MUST_CHECK enum status store_snapshot_begin(struct store *s, struct err *e);
 void store_snapshot_end(struct store *s);
 MUST_CHECK enum status store_count_vectors(struct store *s, int64_t *out, struct err *e);
 
+/* Makes an empty file that only its owner can read, if there is none; the database library would
+ * make one for everybody. (Never opens one that is there: closing it would drop the locks of this
+ * process on it.) */
+void store_create_private(const char *path);
+
 /* schema.c: makes or migrates a database that is open for writing; checks one that is open for
  * reading (*older: it must be migrated first). */
 MUST_CHECK enum status store_schema_check(struct store *s, bool *empty, bool *older, struct err *e);

@@ -57,13 +57,29 @@ static bool opens(const char *s, size_t n)
     return n > 0 && n <= 2 && strspn(s, "$(") >= n;
 }
 
-/* "680 $" and "44 $ 108": a number, one space, the sign of the next column. */
-static size_t dollar_split(const char *s, size_t n, size_t from, size_t i)
+/* Two cells with one or two spaces between: "680 $" (a number, the sign of the next column) and
+ * "October 31, October 30," (a day, the month of the next). Returns the spaces; 0: one cell. */
+static size_t close_cells(const char *s, size_t n, size_t from, size_t i)
 {
-    bool number_before = i > from && (is_digit(s[i - 1]) || s[i - 1] == ')');
-    bool dollar = n - i >= 3 && s[i] == ' ' && s[i + 1] == '$' && s[i + 2] == ' ';
-    bool at_end = n - i == 2 && s[i] == ' ' && s[i + 1] == '$';
-    return number_before && (dollar || at_end);
+    static const char *const months[] = {"January",   "February", "March",    "April",
+                                         "May",       "June",     "July",     "August",
+                                         "September", "October",  "November", "December"};
+    if (i < from + 1 || s[i] != ' ') {
+        return 0;
+    }
+    size_t spaces = i + 1 < n && s[i + 1] == ' ' ? 2 : 1, k = i + spaces;
+    bool dollar = k < n && s[k] == '$' && (k + 1 == n || s[k + 1] == ' ');
+    if (dollar && (is_digit(s[i - 1]) || s[i - 1] == ')')) {
+        return spaces;
+    }
+    bool day = i >= from + 2 && s[i - 1] == ',' && is_digit(s[i - 2]);
+    for (size_t m = 0; day && m < 12; m++) {
+        size_t len = strlen(months[m]);
+        if (n - k > len && memcmp(s + k, months[m], len) == 0 && s[k + len] == ' ') {
+            return spaces;
+        }
+    }
+    return 0;
 }
 
 size_t pdf_cells(const struct pdf_line *l, struct pdf_cell cells[PDF_MAX_CELLS])
@@ -73,7 +89,8 @@ size_t pdf_cells(const struct pdf_line *l, struct pdf_cell cells[PDF_MAX_CELLS])
     bool joined = false; /* the cell before opens this one */
     while (i < l->n) {
         size_t from = i, gap = 0;
-        while (i < l->n && !(gap = gap_at(l->s, l->n, i)) && !dollar_split(l->s, l->n, from, i)) {
+        while (i < l->n && !(gap = gap_at(l->s, l->n, i)) &&
+               !(gap = close_cells(l->s, l->n, from, i))) {
             i++;
         }
         int32_t width = (int32_t)count_points(l->s + from, i - from);
@@ -87,7 +104,6 @@ size_t pdf_cells(const struct pdf_line *l, struct pdf_cell cells[PDF_MAX_CELLS])
                 (struct pdf_cell){l->s + from, (uint32_t)(i - from), column, column + width};
         }
         joined = opens(l->s + from, i - from);
-        gap = gap ? gap : i < l->n;
         column += width + (int32_t)gap;
         i += gap;
     }
@@ -151,7 +167,9 @@ static bool starts_with_word(const struct pdf_line *l, const char *word)
 static bool all_capitals(const struct pdf_line *l)
 {
     size_t capitals = 0, others = 0;
-    for (size_t i = 0; i < l->n; i++) {
+    const char *paren = memmem(l->s, l->n, " (", 2); /* "BALANCE SHEETS (Unaudited)" */
+    size_t n = paren && l->s[l->n - 1] == ')' ? (size_t)(paren - l->s) : l->n;
+    for (size_t i = 0; i < n; i++) {
         if (l->s[i] >= 'a' && l->s[i] <= 'z') {
             return false;
         }
@@ -191,7 +209,7 @@ static bool title_case(const struct pdf_line *l)
         while (k < l->n && l->s[k] != ' ') {
             k++;
         }
-        if (k - i >= 4 || i == 0) {
+        if ((k - i >= 4 || i == 0) && !is_digit(l->s[i])) {
             words++;
             capitals += l->s[i] >= 'A' && l->s[i] <= 'Z';
         }
@@ -454,12 +472,14 @@ static bool is_head_line(const struct pdf_line *l)
 {
     struct pdf_cell cells[PDF_MAX_CELLS];
     size_t n = pdf_cells(l, cells), years = 0;
-    for (size_t c = 0; c < n; c++) {
+    size_t unit = n >= 3 && cells[0].s[0] == '('; /* "(In millions)   2022   2021" */
+    for (size_t c = unit; c < n; c++) {
         if (is_numeric(&cells[c]) && !is_year(&cells[c])) {
             return false;
         }
         years += is_year(&cells[c]);
     }
+    n -= unit;
     return years == 0 ? n >= 2 || l->indent >= 30 : years == n && (n >= 2 || l->indent >= 30);
 }
 
@@ -496,14 +516,16 @@ static size_t nearest(const struct head *h, size_t k, const struct pdf_cell *col
 static bool is_row_head(const struct head *h, const struct pdf_cell *c)
 {
     const struct pdf_cell *first = &h->cells[h->base][0];
-    return c != first && c->to + 8 < first->from;
+    bool unit = c == first && h->n_cells[h->base] >= 3 && c->s[0] == '(';
+    return unit || (c != first && c->to + 8 < first->from);
 }
 
 /* One text per column: the cells of all head lines that stand over it, from the top. */
 static void put_head(struct page_reader *r, struct head *h)
 {
     struct buf row = {0}, cell = {0};
-    for (size_t k = 0; k < h->n_lines; k++) {
+    for (size_t i = 0; i < h->n_lines; i++) {
+        size_t k = (h->base + i) % h->n_lines; /* the base first: others are judged by it */
         if (h->n_cells[k] && is_row_head(h, &h->cells[k][0])) {
             buf_puts(&row, row.len ? " " : "");
             put_cell(&row, h->cells[k][0].s, h->cells[k][0].n);
@@ -518,11 +540,9 @@ static void put_head(struct page_reader *r, struct head *h)
             if (h->n_cells[k] == 0) {
                 continue;
             }
-            size_t at = k == h->base ? c : nearest(h, k, column);
-            const struct pdf_cell *over = &h->cells[k][at];
             /* a line with as many heads as columns stands cell over cell */
-            at = h->n_cells[k] == h->n_cells[h->base] ? c : at;
-            over = &h->cells[k][at];
+            bool same = h->n_cells[k] == h->n_cells[h->base];
+            const struct pdf_cell *over = &h->cells[k][same ? c : nearest(h, k, column)];
             buf_puts(&cell, cell.len ? " " : "");
             put_cell(&cell, over->s, over->n);
         }
@@ -632,6 +652,17 @@ static bool is_unit_line(const struct page_reader *r, size_t i)
     return false;
 }
 
+/* "Three Months Ended", right above the heads of a table and far from the margin: the head of
+ * several columns. */
+static bool is_spanning_head(const struct page_reader *r, size_t i)
+{
+    const struct pdf_line *l = &r->p->lines[i];
+    size_t blanks, next = next_line(r->p, i, &blanks);
+    return l->indent >= 30 && l->n <= 60 && !all_capitals(l) && next < r->p->n_lines &&
+           blanks <= 1 && is_tabular(&r->p->lines[next]) && is_head_line(&r->p->lines[next]) &&
+           is_table(r->p, next, table_end(r->p, next));
+}
+
 /* ---- the page ---- */
 
 static bool is_alone(const struct pdf_page *p, size_t i)
@@ -665,7 +696,8 @@ static void text_line(struct page_reader *r, size_t i)
 
 void pdf_page_blocks(struct doc *d, const struct pdf_page *p, const char *all, size_t n_all)
 {
-    struct page_reader r = {.d = d, .p = p, .all = all, .n_all = n_all};
+    struct page_reader r = {
+        .d = d, .p = p, .all = all, .n_all = n_all, .like.kind = BLOCK_PARAGRAPH};
     for (size_t i = 0; i < p->n_lines; i++) {
         const struct pdf_line *l = &p->lines[i];
         if (skips(l)) {
@@ -680,7 +712,7 @@ void pdf_page_blocks(struct doc *d, const struct pdf_page *p, const char *all, s
             d->n_tables--;
             continue;
         }
-        size_t end = is_tabular(l) ? table_end(p, i) : i;
+        size_t end = is_tabular(l) || is_spanning_head(&r, i) ? table_end(p, i) : i;
         if (end > i && is_table(p, i, end)) {
             flush(&r);
             read_table(&r, i, end);

@@ -229,6 +229,24 @@ static void lists_are_in_order(void **state)
     store_close(s);
 }
 
+/* Even in a folder that others can read. */
+static void files_are_the_owners_alone(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    assert_ok_err(file_mkdirs(test_temp_path("private"), &e), &e);
+    assert_int_equal(chmod(test_temp_path("private"), 0755), 0);
+    struct store *s = fixture_open(test_temp_path("private"), DIM);
+    static const char *const names[] = {"private/hearth.db", "private/hearth.db-wal",
+                                        "private/hearth.db-shm", "private/lock"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct stat st;
+        assert_int_equal(stat(test_temp_path(names[i]), &st), 0);
+        assert_int_equal(st.st_mode & 0777, 0600);
+    }
+    store_close(s);
+}
+
 static void embedder_is_set_once(void **state)
 {
     (void)state;
@@ -378,6 +396,9 @@ static void old_versions_are_migrated_with_a_backup(void **state)
     assert_ok_err(store_exec_int(s, "PRAGMA user_version", &version, &e), &e);
     assert_int_equal(version, STORE_SCHEMA);
     store_close(s);
+    struct stat bak_stat;
+    assert_int_equal(stat(test_temp_path("old/hearth.db.v1.bak"), &bak_stat), 0);
+    assert_int_equal(bak_stat.st_mode & 0777, 0600);
     sqlite3 *bak = NULL;
     sqlite3_stmt *st = NULL;
     assert_false(file_exists(test_temp_path("old/hearth.db.v1.bak.tmp")));
@@ -519,6 +540,7 @@ int main(void)
         cmocka_unit_test(bad_input_changes_nothing),
         cmocka_unit_test(batches_are_all_or_nothing),
         cmocka_unit_test(lists_are_in_order),
+        cmocka_unit_test(files_are_the_owners_alone),
         cmocka_unit_test(embedder_is_set_once),
         cmocka_unit_test(vectors_are_found_by_hash),
         cmocka_unit_test(missing_and_foreign_files_are_named),

@@ -598,6 +598,52 @@ static void damaged_databases_are_refused(void **state)
     buf_fini(&good);
 }
 
+/* What a kill leaves in the log, then damaged: a prefix of the commits is there, whole. */
+static void damaged_logs_lose_only_their_end(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct rng r;
+    rng_init(&r, 17);
+    for (int round = 0; round < 30; round++) {
+        char name[32], path[64];
+        snprintf(name, sizeof name, "wal%d", round);
+        snprintf(path, sizeof path, "wal%d/hearth.db-wal", round);
+        const char *home = test_temp_path(name), *wal = test_temp_path(path);
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+            struct store *s = fixture_open(home, DIM);
+            for (size_t i = 0; i < 10; i++) {
+                assert_ok_err(put(s, i, &e), &e);
+            }
+            (void)raise(SIGKILL);
+        }
+        int status = 0;
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+        struct buf b = {0};
+        assert_ok_err(file_read(wal, 1 << 24, &b, &e), &e);
+        assert_true(b.len > 32);
+        size_t at = round == 0 ? 0 : rng_u64(&r) % b.len; /* its head, or anywhere */
+        b.data[at] = (char)(b.data[at] ^ 0x10);
+        test_write_file(wal, b.data, round % 3 == 2 ? at : b.len);
+        struct store *s = NULL;
+        assert_ok_err(store_open(home, &for_writing, &s, &e), &e);
+        assert_ok_err(store_verify(s, &e), &e);
+        int64_t n = documents_in(s);
+        assert_true(n <= 10 && (round > 0 || n == 0));
+        for (int64_t i = 0; i < n; i++) { /* the first n, without a gap */
+            struct arena a = {0};
+            struct document d;
+            assert_ok_err(store_document(s, i + 1, true, &a, &d, &e), &e);
+            arena_reset(&a);
+        }
+        store_close(s);
+        buf_fini(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -606,6 +652,7 @@ int main(void)
         cmocka_unit_test(failing_writes_lose_nothing_committed),
         cmocka_unit_test(failing_allocations_are_reported),
         cmocka_unit_test(damaged_databases_are_refused),
+        cmocka_unit_test(damaged_logs_lose_only_their_end),
     };
     return cmocka_run_group_tests_name("store faults", tests, NULL, NULL);
 }

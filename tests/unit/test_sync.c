@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -478,6 +479,77 @@ static void cancelling_keeps_what_is_committed(void **state)
     store_close(s);
 }
 
+static void trees_are_touched_and_removed_in_bulk(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct sync_report r;
+    struct arena a = {0};
+    struct document d;
+    const char *root = test_temp_path("docs11");
+    struct store *s = open_store(test_temp_path("docs11/home")); /* lies in what it indexes */
+    many_files("docs11", 600);
+    assert_ok_err(sync_quietly(s, root, NULL, false, &r, &e), &e);
+    assert_int_equal(r.n_added, 600);
+    assert_int_equal(r.n_ignored, 0); /* its own files are not even looked at */
+    for (int i = 0; i < 600; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "%02d/f%03d.txt", i / 50, i);
+        set_mtime(file_at("docs11", name), 1000000000);
+    }
+    assert_ok_err(sync_quietly(s, root, NULL, false, &r, &e), &e);
+    assert_int_equal(r.n_skipped, 600);
+    assert_ok_err(store_document_by_uri(s, file_at("docs11", "00/f000.txt"), &a, &d, &e), &e);
+    assert_int_equal(d.mtime_ns, 1000000000000000000);
+    assert_ok_err(store_document_by_uri(s, file_at("docs11", "11/f599.txt"), &a, &d, &e), &e);
+    assert_int_equal(d.mtime_ns, 1000000000000000000);
+    for (int i = 1; i < 600; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "%02d/f%03d.txt", i / 50, i);
+        assert_int_equal(unlink(file_at("docs11", name)), 0);
+    }
+    assert_ok_err(sync_quietly(s, root, NULL, false, &r, &e), &e);
+    assert_int_equal(r.n_removed, 599);
+    assert_int_equal(n_documents(s), 1);
+    arena_reset(&a);
+    store_close(s);
+}
+
+/* In a child: the database may not grow past a limit. */
+static int sync_on_a_full_disk(const char *base)
+{
+    struct err e = {0};
+    struct sync_report r;
+    struct rlimit limit;
+    struct buf home = {0}, docs = {0};
+    buf_printf(&home, "%s/home", base);
+    buf_printf(&docs, "%s/docs", base);
+    open_own_engine();
+    (void)signal(SIGXFSZ, SIG_IGN);
+    struct store *s = open_store(home.data);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    struct rlimit small = {.rlim_cur = 300000, .rlim_max = limit.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    assert_status(sync_quietly(s, docs.data, NULL, false, &r, &e), ERR_NO_SPACE);
+    int64_t n = n_documents(s);
+    assert_int_equal(n, r.n_added); /* what was told is what is there */
+    assert_true(n > 0 && n < 400);
+    assert_ok_err(store_verify(s, &e), &e);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    assert_ok_err(sync_quietly(s, docs.data, NULL, false, &r, &e), &e);
+    assert_int_equal(r.n_skipped, n);
+    assert_int_equal(r.n_added, 400 - n);
+    store_close(s);
+    return 0;
+}
+
+static void full_disks_end_a_sync_cleanly(void **state)
+{
+    (void)state;
+    many_files("full12/docs", 400);
+    assert_int_equal(in_child(sync_on_a_full_disk, test_temp_path("full12")), 0);
+}
+
 static void moved_and_edited_files_keep_their_vectors(void **state)
 {
     (void)state;
@@ -607,6 +679,8 @@ int main(void)
         cmocka_unit_test(failures_are_kept_until_they_are_over),
         cmocka_unit_test(unreadable_folders_remove_nothing),
         cmocka_unit_test(cancelling_keeps_what_is_committed),
+        cmocka_unit_test(trees_are_touched_and_removed_in_bulk),
+        cmocka_unit_test(full_disks_end_a_sync_cleanly),
         cmocka_unit_test(moved_and_edited_files_keep_their_vectors),
         cmocka_unit_test(other_models_are_refused),
         cmocka_unit_test(a_killed_sync_goes_on),
