@@ -20,7 +20,7 @@ test: ## install what the tests need, build, run every test (what CI runs)
 	@tools/test.sh
 
 check: build ## the fast tests of the edit loop (under a minute)
-	@ctest --test-dir build -j $(JOBS) --output-on-failure -L 'unit|kernels'
+	@ctest --test-dir build -j $(JOBS) --output-on-failure -L 'unit|kernels' -LE slow
 
 models: ## bring the two demo models into models/
 	@tools/deps.sh demo
