@@ -48,7 +48,8 @@ if unshare -n true 2>/dev/null; then
     done
 fi
 if command -v strace >/dev/null && strace -o "$work/trace" true 2>/dev/null; then
-    run strace -f -e trace=network -o "$work/trace" "$hearth" ask "What is the capital of France?"
+    # the leak sanitizer cannot work under a tracer
+    run env ASAN_OPTIONS=detect_leaks=0 strace -f -e trace=network -o "$work/trace" "$hearth" ask "What is the capital of France?"
     code 0; same "$(grep -cE 'AF_INET|connect\(' "$work/trace")" 0
 fi
 
