@@ -26,11 +26,18 @@ def export(path):
     import torch
     from transformers import AutoModel
     model = AutoModel.from_pretrained(a.model, attn_implementation="eager").eval()
+
+    class Graph(torch.nn.Module):
+        def forward(self, input_ids, attention_mask, token_type_ids):
+            return model(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids).last_hidden_state
+
     ids = torch.ones(2, 8, dtype=torch.long)
     names = ["input_ids", "attention_mask", "token_type_ids"]
-    axes = {n: {0: "b", 1: "s"} for n in names} | {"last_hidden_state": {0: "b", 1: "s"}}
-    torch.onnx.export(model, (ids, ids, torch.zeros_like(ids)), path, input_names=names, output_names=["last_hidden_state"],
-                      dynamic_axes=axes, opset_version=17, dynamo=False)
+    b, n = torch.export.Dim("b"), torch.export.Dim("n", min=2, max=512)
+    shape = {0: b, 1: n}
+    program = torch.onnx.export(Graph(), (ids, ids, torch.zeros_like(ids)), input_names=names, output_names=["last_hidden_state"],
+                                dynamic_shapes=(shape, shape, shape), dynamo=True)
+    program.save(path)
 
 
 def onnx_session(int8):
