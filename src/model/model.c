@@ -8,7 +8,6 @@
 #include <string.h>
 
 enum { MAX_BATCH = 512, MAX_BATCH_ENCODER = 2048, MAX_BATCH_LIMIT = 1 << 16 };
-static const size_t scratch_bytes = (size_t)1 << 20;
 
 static enum status allocate_buffers(struct model *m, struct err *e)
 {
@@ -117,6 +116,14 @@ static enum status check_vocab(const struct model *m, struct err *e)
     return OK;
 }
 
+/* Columns of the widest weight matrix. */
+static int64_t widest(const struct hparams *hp)
+{
+    int64_t heads = hp->n_heads * hp->head_dim;
+    int64_t d = hp->d_model > heads ? hp->d_model : heads;
+    return d > hp->d_ff ? d : hp->d_ff;
+}
+
 static enum status open_parts(struct model *m, const char *path, const struct model_options *opt,
                               struct err *e)
 {
@@ -127,7 +134,8 @@ static enum status open_parts(struct model *m, const char *path, const struct mo
     memcpy(m->hp.arch, m->arch->name, strlen(m->arch->name) + 1);
     if ((s = m->arch->read_hparams(m->w, &m->hp, e)) || (s = choose_batch(m, opt, e)) ||
         (s = vocab_open(m->w, &m->vocab, e)) || (s = check_vocab(m, e)) || (s = fill_info(m, e)) ||
-        (s = team_open(opt->n_threads, scratch_bytes, &m->team, e)) || (s = m->arch->load(m, e))) {
+        (s = team_open(opt->n_threads, ops_scratch_bytes(widest(&m->hp)), &m->team, e)) ||
+        (s = m->arch->load(m, e))) {
         return s;
     }
     return allocate_buffers(m, e);

@@ -27,7 +27,7 @@ MUST_CHECK enum status context_pack(const struct engine *model, const struct sea
                                     const struct answer_options *opt, struct arena *arena,
                                     struct context *out, struct err *e);
 
-/* The whole prompt through the model's template. *rendered (may be NULL) gets its text. */
+/* The whole prompt, through the model's template. */
 MUST_CHECK enum status context_prompt(const struct engine *model, const struct search_result *found,
                                       const struct context *c, const char *question,
                                       const struct answer_options *opt, struct token_ids *out,
