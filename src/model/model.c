@@ -134,8 +134,13 @@ static enum status open_parts(struct model *m, const char *path, const struct mo
     memcpy(m->hp.arch, m->arch->name, strlen(m->arch->name) + 1);
     if ((s = m->arch->read_hparams(m->w, &m->hp, e)) || (s = choose_batch(m, opt, e)) ||
         (s = vocab_open(m->w, &m->vocab, e)) || (s = check_vocab(m, e)) || (s = fill_info(m, e)) ||
-        (s = team_open(opt->n_threads, ops_scratch_bytes(widest(&m->hp)), &m->team, e)) ||
-        (s = m->arch->load(m, e))) {
+        (s = team_open(opt->n_threads, ops_scratch_bytes(widest(&m->hp)), &m->team, e))) {
+        return s;
+    }
+    if (opt->pin && !team_pin(m->team)) {
+        return err_set(e, ERR_UNSUPPORTED, NULL, "threads cannot be tied to cores here");
+    }
+    if ((s = m->arch->load(m, e))) {
         return s;
     }
     return allocate_buffers(m, e);

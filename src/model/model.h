@@ -22,6 +22,7 @@ struct model_options {
     int n_threads;      /* 0: all cores */
     enum mul_mode mode; /* MUL_EXACT: the plain path, for checks */
     int max_batch;      /* rows of one forward call, 0: 512 */
+    bool pin;           /* each thread on a core of its own: see team_pin */
 };
 
 struct model_info {

@@ -14,12 +14,17 @@
 #include <stdlib.h>
 
 enum {
-    SPIN_BARRIER = 2000, /* pauses before yielding: some 50 us */
-    SPIN_IDLE = 1000     /* pauses before sleeping between runs */
+    SPIN_BARRIER = 2000, /* pauses before yielding: 20 to 90 us, more than a step's imbalance */
+    SPIN_CROWDED = 20,   /* the same when workers outnumber cores: another waits for this core */
+    SPIN_IDLE = 4000     /* pauses before sleeping between runs: the time to sample a token */
 };
 
 struct team {
     int n_threads, n_started;
+    int spins_barrier, spins_idle;
+    bool pinned;
+    pthread_t owner;     /* pinned: who had */
+    cpu_set_t owner_set; /* these cores */
     struct worker *workers;
     pthread_t *threads; /* [1, n_started) */
     uint8_t *scratch;
@@ -57,7 +62,7 @@ void team_barrier(const struct worker *w)
     }
     int spins = 0;
     while (atomic_load_explicit(&t->generation, memory_order_acquire) == generation) {
-        if (++spins < SPIN_BARRIER) {
+        if (++spins < t->spins_barrier) {
             pause_cpu();
         } else {
             (void)sched_yield();
@@ -68,7 +73,7 @@ void team_barrier(const struct worker *w)
 /* Returns the number of the run that began after `seen`. */
 static unsigned wait_for_run(struct team *t, unsigned seen)
 {
-    for (int i = 0; i < SPIN_IDLE; i++) {
+    for (int i = 0; i < t->spins_idle; i++) {
         unsigned run = atomic_load_explicit(&t->run, memory_order_acquire);
         if (run != seen) {
             return run;
@@ -137,6 +142,9 @@ enum status team_open(int n_threads, size_t scratch_bytes, struct team **out, st
     (void)pthread_cond_init(&t->wake, NULL);
     t->n_threads = n;
     t->n_started = 1;
+    bool crowded = n > cpu_count();
+    t->spins_barrier = crowded ? SPIN_CROWDED : SPIN_BARRIER;
+    t->spins_idle = crowded ? SPIN_CROWDED : SPIN_IDLE;
     t->workers = calloc((size_t)n, sizeof *t->workers);
     t->threads = calloc((size_t)n, sizeof *t->threads);
     t->scratch = mem_aligned((size_t)n, each);
@@ -159,10 +167,40 @@ enum status team_open(int n_threads, size_t scratch_bytes, struct team **out, st
     return OK;
 }
 
+bool team_pin(struct team *t)
+{
+    cpu_set_t all;
+    if (t->pinned || sched_getaffinity(0, sizeof all, &all)) {
+        return t->pinned;
+    }
+    size_t cores[TEAM_MAX_THREADS];
+    int n = 0;
+    for (size_t c = 0; c < CPU_SETSIZE && n < TEAM_MAX_THREADS; c++) {
+        if (CPU_ISSET(c, &all)) {
+            cores[n++] = c;
+        }
+    }
+    bool ok = n > 0;
+    for (int i = 0; ok && i < t->n_threads; i++) {
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        CPU_SET(cores[i % n], &one);
+        pthread_t thread = i ? t->threads[i] : pthread_self();
+        ok = pthread_setaffinity_np(thread, sizeof one, &one) == 0;
+    }
+    t->pinned = true; /* if only in part: the owner's cores are to be given back */
+    t->owner = pthread_self();
+    t->owner_set = all;
+    return ok;
+}
+
 void team_close(struct team *t)
 {
     if (!t) {
         return;
+    }
+    if (t->pinned && pthread_equal(t->owner, pthread_self())) {
+        (void)sched_setaffinity(0, sizeof t->owner_set, &t->owner_set);
     }
     t->stop = true;
     if (t->n_started > 1) {

@@ -31,6 +31,11 @@ MUST_CHECK enum status team_open(int n_threads, size_t scratch_bytes, struct tea
                                  struct err *e);
 void team_close(struct team *t); /* NULL is allowed */
 int team_size(const struct team *t);
+/* Ties worker i to the i-th core that this process may use (modulo their number), the calling
+ * thread being worker 0: for measurements on a machine of one's own. Every later team_run comes
+ * from the same thread; team_close, if called from it, gives it back the cores it had. Best effort:
+ * false when the system refuses. */
+bool team_pin(struct team *t);
 
 /* Runs fn(worker, ctx) on every worker; returns when all have returned. */
 void team_run(struct team *t, void (*fn)(const struct worker *w, void *ctx), void *ctx);

@@ -1,8 +1,10 @@
 /* The compute team: every worker runs, barriers order writes, shares cover the range. */
 #include "common/test.h"
 
+#include "base/sys.h"
 #include "tensor/team.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -86,12 +88,48 @@ static void bad_sizes_are_refused(void **state)
     team_close(t);
 }
 
+struct cores {
+    int count[8];
+    size_t first[8];
+};
+
+static void note_cores(const struct worker *w, void *ctx)
+{
+    struct cores *c = ctx;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    (void)sched_getaffinity(0, sizeof set, &set);
+    c->count[w->index] = CPU_COUNT(&set);
+    while (!CPU_ISSET(c->first[w->index], &set)) {
+        c->first[w->index]++;
+    }
+}
+
+static void pinned_workers_have_a_core_each(void **state)
+{
+    (void)state;
+    int n = cpu_count();
+    struct team *t = NULL;
+    struct cores c = {0};
+    assert_ok(team_open(3, 0, &t, NULL));
+    assert_true(team_pin(t));
+    team_run(t, note_cores, &c);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(c.count[i], 1);
+        assert_int_equal(c.first[i] == c.first[0], i % n == 0);
+    }
+    assert_int_equal(cpu_count(), 1);
+    team_close(t);
+    assert_int_equal(cpu_count(), n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(barriers_order_the_steps),
         cmocka_unit_test(shares_cover_everything_once),
         cmocka_unit_test(bad_sizes_are_refused),
+        cmocka_unit_test(pinned_workers_have_a_core_each),
     };
     return cmocka_run_group_tests_name("team", tests, NULL, NULL);
 }
