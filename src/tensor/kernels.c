@@ -40,14 +40,18 @@ static void fill_levels(void)
         struct kernels *k = next_level("avx2");
         kernels_fill_avx2(k);
         kernels_fill_avx2_mul(k);
+        kernels_fill_avx2_probe(k);
     }
     if (cpu->avxvnni) {
-        kernels_fill_avxvnni_mul(next_level("avx-vnni"));
+        struct kernels *k = next_level("avx-vnni");
+        kernels_fill_avxvnni_mul(k);
+        kernels_fill_avxvnni_probe(k);
     }
     if (cpu->avx512vnni) {
         struct kernels *k = next_level("avx512-vnni");
         kernels_fill_avx512(k);
         kernels_fill_avx512_mul(k);
+        kernels_fill_avx512_probe(k);
     }
 #elif defined(__aarch64__)
     const struct cpu *cpu = cpu_features();
@@ -55,9 +59,12 @@ static void fill_levels(void)
         struct kernels *k = next_level("neon");
         kernels_fill_neon(k);
         kernels_fill_neon_mul(k);
+        kernels_fill_neon_probe(k);
     }
     if (cpu->neon && cpu->dotprod) {
-        kernels_fill_dotprod_mul(next_level("neon-dotprod"));
+        struct kernels *k = next_level("neon-dotprod");
+        kernels_fill_dotprod_mul(k);
+        kernels_fill_dotprod_probe(k);
     }
 #endif
 }

@@ -109,6 +109,13 @@ struct kernels {
      * in the tile. */
     void (*attn_block)(struct attn_tile *t, enum tensor_type type, const uint8_t *section,
                        int64_t pos);
+    /* What the machine can do at most (probe.h). The sum of the 32-bit words of n bytes, a multiple
+     * of 64, read as fast as they come; */
+    uint32_t (*read_words)(const uint8_t *p, size_t n);
+    /* and `rounds` of independent chains of the instruction that the products of packed integers
+     * use, on 64 operands of each side: the operations done, two for a product and its sum. Every
+     * lane is added up in *sum, so that operands of 1 give half the operations (mod 2^32). */
+    uint64_t (*int_products)(size_t rounds, const int8_t *operands, uint32_t *sum);
 };
 
 const struct kernels *kernels(void); /* the table of this machine; chosen once */
@@ -118,6 +125,7 @@ const struct kernels *kernels_level(int i);
 
 void kernels_fill_scalar(struct kernels *k);
 void kernels_fill_scalar_mul(struct kernels *k);
+void kernels_fill_scalar_probe(struct kernels *k);
 
 /* One KV head of one block ("section"), KV_BLOCK slots. Keys first, then values:
  *   F32, F16: keys [head_dim][32] (so that 32 scores are made side by side without horizontal

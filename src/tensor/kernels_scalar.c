@@ -275,4 +275,5 @@ void kernels_fill_scalar(struct kernels *k)
         .attn_block = attn_block,
     };
     kernels_fill_scalar_mul(k);
+    kernels_fill_scalar_probe(k);
 }

@@ -7,8 +7,11 @@
 
 void kernels_fill_avx2(struct kernels *k);
 void kernels_fill_avx2_mul(struct kernels *k);
+void kernels_fill_avx2_probe(struct kernels *k);
 void kernels_fill_avxvnni_mul(struct kernels *k);
+void kernels_fill_avxvnni_probe(struct kernels *k);
 void kernels_fill_avx512(struct kernels *k);
 void kernels_fill_avx512_mul(struct kernels *k);
+void kernels_fill_avx512_probe(struct kernels *k);
 
 #endif

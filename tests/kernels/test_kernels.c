@@ -299,6 +299,28 @@ static void check_attention(enum tensor_type type)
     }
 }
 
+/* What the ceilings are measured with does the work that it says. */
+static void check_probes(void)
+{
+    uint8_t *p = allocate(4096 + 64);
+    int8_t ones[64];
+    memset(ones, 1, sizeof ones);
+    for (size_t i = 0; i < 4096 + 64; i++) {
+        p[i] = (uint8_t)rng_u64(&rng);
+    }
+    for (size_t n = 0; n <= 4096; n += 64) {
+        uint32_t want = scalar->read_words(p + n % 61, n), got = tested->read_words(p + n % 61, n);
+        CHECK(want == got, "read_words %zu: %u for %u", n, got, want);
+    }
+    for (size_t rounds = 0; rounds < 200; rounds += 1 + below(20)) {
+        uint32_t sum = 1;
+        uint64_t ops = tested->int_products(rounds, ones, &sum);
+        CHECK(ops / 2 == sum && ops >= 2 * 64 * rounds, "int_products %zu: %llu operations, sum %u",
+              rounds, (unsigned long long)ops, sum);
+    }
+    free(p);
+}
+
 static void check_put(void)
 {
     for (size_t width = 1; width <= 32; width++) {
@@ -318,6 +340,7 @@ static void check_put(void)
 static void check_all(void)
 {
     rng_init(&rng, 7);
+    check_probes();
     check_put();
     check_rows();
     check_scans();

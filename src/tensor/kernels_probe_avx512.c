@@ -1,0 +1,60 @@
+/* What 512-bit registers can do at most: see probe.h. */
+#if defined(__x86_64__)
+#include "tensor/kernels_x86.h"
+
+#include <immintrin.h>
+
+/* Bytes that the second-level cache is asked for ahead of the sums. On an Emerald Rapids core that
+ * gives 25 GB/s out of the third level for 20 with a prefetch into the first level 4 KB ahead and 10
+ * without any; from memory all read 13 GB/s. */
+enum { READ_AHEAD = 16384 };
+
+/* Four sums hide the additions. */
+static uint32_t read_words(const uint8_t *p, size_t n)
+{
+    __m512i s[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(),
+                    _mm512_setzero_si512()};
+    size_t i = 0;
+    for (; i + 256 <= n; i += 256) {
+#pragma GCC unroll 4
+        for (size_t j = 0; j < 4; j++) {
+            _mm_prefetch((const char *)p + i + 64 * j + READ_AHEAD, _MM_HINT_T1);
+            s[j] = _mm512_add_epi32(s[j], _mm512_loadu_si512(p + i + 64 * j));
+        }
+    }
+    for (; i < n; i += 64) {
+        s[0] = _mm512_add_epi32(s[0], _mm512_loadu_si512(p + i));
+    }
+    s[0] = _mm512_add_epi32(_mm512_add_epi32(s[0], s[1]), _mm512_add_epi32(s[2], s[3]));
+    return (uint32_t)_mm512_reduce_add_epi32(s[0]);
+}
+
+/* vpdpbusd takes five cycles, two begin in each: 16 chains are enough. */
+static uint64_t int_products(size_t rounds, const int8_t *operands, uint32_t *sum)
+{
+    enum { CHAINS = 16 };
+    __m512i x = _mm512_loadu_si512(operands), acc[CHAINS];
+#pragma GCC unroll 16
+    for (int c = 0; c < CHAINS; c++) {
+        acc[c] = _mm512_setzero_si512();
+    }
+    for (size_t r = 0; r < rounds; r++) {
+#pragma GCC unroll 16
+        for (int c = 0; c < CHAINS; c++) {
+            __asm__("vpdpbusd %1, %1, %0" : "+v"(acc[c]) : "v"(x));
+        }
+    }
+#pragma GCC unroll 16
+    for (int c = 1; c < CHAINS; c++) {
+        acc[0] = _mm512_add_epi32(acc[0], acc[c]);
+    }
+    *sum = (uint32_t)_mm512_reduce_add_epi32(acc[0]);
+    return 2 * 64 * CHAINS * (uint64_t)rounds;
+}
+
+void kernels_fill_avx512_probe(struct kernels *k)
+{
+    k->read_words = read_words;
+    k->int_products = int_products;
+}
+#endif
