@@ -100,6 +100,8 @@ enum option_id {
     O_BENCH_PROMPT,
     O_BENCH_GEN,
     O_DEPTH,
+    O_TYPE_K,
+    O_TYPE_V,
     O_REPEATS,
     O_CHUNK_TOKENS,
     O_OVERLAP,

@@ -1,19 +1,18 @@
-/* hearth bench: tokens per second of both phases, best and median of several runs, with what they
- * ran on. */
-#include "cli/engines.h"
+/* hearth bench: tokens per second of both phases, best and median of several runs, beside what the
+ * machine allows. Every test is a row; lists of lengths and depths give rows on one opened model.
+ */
+#include "cli/bench.h"
 #include "base/sys.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_REPEATS = 100, TEXTS = 32, MAX_TEXTS = 4096, QUERIES = 30 };
-
-struct phase {
-    const char *name;
-    int64_t n_tokens; /* per repeat */
-    double seconds[MAX_REPEATS];
-    int n;
-};
+enum { MAX_LIST = 16, WARM_TOKENS = 32, WARM_STEPS = 2, MAX_TOKENS = 1 << 24 };
+/* Beside each row, twice: long enough for a pass or more of all memory, short beside the row. */
+#define MEMORY_SECONDS 0.15
+#define SET_SECONDS 0.05
+#define PRODUCTS_SECONDS 0.05
 
 static int by_value(const void *a, const void *b)
 {
@@ -21,244 +20,233 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Seconds sorted: [0] is the best. */
-static void sort_phase(struct phase *p)
+static double rate(const struct bench_row *r, int i)
 {
-    qsort(p->seconds, (size_t)p->n, sizeof *p->seconds, by_value);
+    return r->n && r->seconds[i] > 0 ? (double)r->n_tokens / r->seconds[i] : 0;
 }
 
-static double rate(const struct phase *p, int i)
+double bench_best(const struct bench_row *r)
 {
-    return p->n && p->seconds[i] > 0 ? (double)p->n_tokens / p->seconds[i] : 0;
+    return rate(r, 0);
 }
 
-static double best(const struct phase *p)
+double bench_median(const struct bench_row *r)
 {
-    return rate(p, 0);
+    return r->n % 2 || !r->n ? rate(r, r->n / 2) : (rate(r, r->n / 2) + rate(r, r->n / 2 - 1)) / 2;
 }
 
-static double median(const struct phase *p)
+bool bench_is_reading(const struct bench_row *r)
 {
-    return p->n % 2 || !p->n ? rate(p, p->n / 2) : (rate(p, p->n / 2) + rate(p, p->n / 2 - 1)) / 2;
+    return r->bytes * r->ops_rate > r->ops * r->set_rate;
 }
 
-static enum status run_generator(struct cli *c, struct engine *en, struct phase *prompt,
-                                 struct phase *gen, struct err *e)
+double bench_ceiling(const struct bench_row *r)
+{
+    double least = bench_is_reading(r) ? r->bytes / r->set_rate : r->ops / r->ops_rate;
+    return least > 0 ? (double)r->n_tokens / least : 0;
+}
+
+/* What a run costs at least. Decoding reads everything anew for each token, a prompt and a batch of
+ * texts once. */
+static void set_cost(const struct bench *b, struct bench_row *r)
+{
+    const struct engine_cost *c = &b->cost;
+    double n = (double)r->n_tokens, weights = (double)(c->layer_bytes + c->head_bytes);
+    bool steps = strcmp(r->test, "generate") == 0;
+    double seen = (double)r->depth + (n + 1) / 2; /* positions that a step attends to, on average */
+    r->ops = n * (double)c->token_ops + (steps ? n : 1) * (double)c->head_ops;
+    r->bytes = steps ? n * (weights + seen * (double)c->kv_token_bytes) : weights;
+}
+
+static void probe_row(const struct bench *b, struct bench_row *r)
+{
+    double one = strcmp(r->test, "generate") == 0 ? r->bytes / (double)r->n_tokens : r->bytes;
+    double memory = probe_read(b->probe, 0, MEMORY_SECONDS);
+    double set = one < (double)probe_bytes(b->probe)
+                     ? probe_read(b->probe, (size_t)one, SET_SECONDS)
+                     : memory;
+    double ops = probe_products(b->probe, PRODUCTS_SECONDS);
+    r->memory_rate = memory > r->memory_rate ? memory : r->memory_rate;
+    r->set_rate = set > r->set_rate ? set : r->set_rate;
+    r->ops_rate = ops > r->ops_rate ? ops : r->ops_rate;
+}
+
+struct bench_row *bench_row_begin(struct bench *b, const char *test, int64_t n_tokens,
+                                  int64_t depth)
+{
+    if (b->n_rows == BENCH_MAX_ROWS) {
+        return NULL;
+    }
+    struct bench_row *r = &b->rows[b->n_rows++];
+    *r = (struct bench_row){.test = test, .n_tokens = n_tokens, .depth = depth};
+    set_cost(b, r);
+    probe_row(b, r);
+    return r;
+}
+
+void bench_row_end(struct bench *b, struct bench_row *r)
+{
+    probe_row(b, r);
+    qsort(r->seconds, (size_t)r->n, sizeof *r->seconds, by_value);
+}
+
+struct list {
+    int64_t items[MAX_LIST];
+    size_t n;
+};
+
+/* "512,4096" */
+static enum status read_list(struct cli *c, enum option_id id, struct list *out, struct err *e)
+{
+    const char *text = c->values[id].s;
+    char place[32];
+    (void)snprintf(place, sizeof place, "--%s", option_table[id].name);
+    *out = (struct list){0};
+    for (const char *at = text;; at++) {
+        char *end;
+        errno = 0;
+        long long v = strtoll(at, &end, 10);
+        if (*at < '0' || *at > '9' || errno || v > MAX_TOKENS || (*end && *end != ',')) {
+            return err_set(e, ERR_USAGE, place,
+                           "'%s' is no number from 0 to %d, and no list of such like 512,4096",
+                           text, MAX_TOKENS);
+        }
+        if (out->n == MAX_LIST) {
+            return err_set(e, ERR_USAGE, place, "at most %d numbers", MAX_LIST);
+        }
+        out->items[out->n++] = v;
+        if (!*end) {
+            return OK;
+        }
+        at = end;
+    }
+}
+
+/* The numbers that are not 0: a test of no tokens is none. */
+static void drop_zeros(struct list *l)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        if (l->items[i]) {
+            l->items[n++] = l->items[i];
+        }
+    }
+    l->n = n;
+}
+
+static int64_t largest(const struct list *l)
+{
+    int64_t most = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        most = l->items[i] > most ? l->items[i] : most;
+    }
+    return most;
+}
+
+struct plan {
+    struct list prompt, gen, depth;
+};
+
+static enum status read_plan(struct cli *c, struct plan *p, struct err *e)
+{
+    enum status s;
+    if ((s = read_list(c, O_BENCH_PROMPT, &p->prompt, e)) ||
+        (s = read_list(c, O_BENCH_GEN, &p->gen, e)) || (s = read_list(c, O_DEPTH, &p->depth, e))) {
+        return s;
+    }
+    drop_zeros(&p->prompt);
+    drop_zeros(&p->gen);
+    return p->prompt.n + p->gen.n
+               ? OK
+               : err_set(e, ERR_USAGE, "--prompt", "nothing to measure: --prompt and --gen are 0");
+}
+
+/* Pages come in, threads wake, and the KV cache is touched before anything counts. */
+static enum status warm_up(struct session *session, struct err *e)
+{
+    double seconds;
+    enum status s = session_bench_prompt(session, WARM_TOKENS, &seconds, e);
+    return s ? s : session_bench_steps(session, WARM_TOKENS, WARM_STEPS, &seconds, e);
+}
+
+static enum status run_row(struct bench *b, struct session *session, const char *test,
+                           int64_t n_tokens, int64_t depth, struct ui_progress *bar, struct err *e)
+{
+    bool steps = strcmp(test, "generate") == 0;
+    int repeats = (int)b->c->values[O_REPEATS].i;
+    double seconds;
+    /* The way to a depth is long: done before the machine is measured. */
+    enum status s = steps ? session_bench_steps(session, depth, 1, &seconds, e) : OK;
+    struct bench_row *r = s ? NULL : bench_row_begin(b, test, n_tokens, depth);
+    for (int i = 0; !s && r && i < repeats; i++) {
+        s = steps ? session_bench_steps(session, depth, n_tokens, &r->seconds[i], e)
+                  : session_bench_prompt(session, n_tokens, &r->seconds[i], e);
+        r->n++;
+        ui_progress_update(bar, i + 1, repeats, test);
+    }
+    if (!s && r) {
+        bench_row_end(b, r);
+    }
+    return s;
+}
+
+static enum status run_generator(struct bench *b, const struct plan *p, struct err *e)
 {
     struct session *session = NULL;
     struct ui_progress bar;
-    int repeats = (int)c->values[O_REPEATS].i;
-    enum status s = session_new(en, &session, e);
-    ui_progress_init(&bar, &c->ui, "measuring", "runs");
-    for (int i = 0; !s && i < repeats; i++) {
-        s = session_bench(session, prompt->n_tokens, c->values[O_DEPTH].i, gen->n_tokens,
-                          &prompt->seconds[i], &gen->seconds[i], e);
-        ui_progress_update(&bar, i + 1, repeats, NULL);
+    enum status s = session_new(b->en, &session, e);
+    ui_progress_init(&bar, &b->c->ui, "measuring", "runs");
+    s = s ? s : warm_up(session, e);
+    for (size_t i = 0; !s && i < p->prompt.n; i++) {
+        s = run_row(b, session, "prompt", p->prompt.items[i], 0, &bar, e);
+    }
+    for (size_t d = 0; !s && d < p->depth.n; d++) {
+        for (size_t i = 0; !s && i < p->gen.n; i++) {
+            s = run_row(b, session, "generate", p->gen.items[i], p->depth.items[d], &bar, e);
+        }
     }
     ui_progress_clear(&bar);
-    prompt->n = prompt->n_tokens ? repeats : 0;
-    gen->n = gen->n_tokens ? repeats : 0;
     session_free(session);
     return s;
 }
 
-/* The texts that an encoder is measured with: lines {"text"} of --file, or made up. */
-struct texts {
-    struct arena arena;
-    const char **items;
-    size_t *lens;
-    size_t n;
-};
-
-/* TEXTS texts of --prompt tokens each, or of as many as the model reads. */
-static enum status make_texts(struct cli *c, struct engine *en, struct texts *t, struct err *e)
+static enum status open_bench(struct bench *b, const struct plan *p, struct err *e)
 {
-    struct buf text = {0};
-    size_t n_tokens = 0;
-    int64_t want = c->values[O_BENCH_PROMPT].i;
-    int64_t limit = engine_info(en)->n_ctx_train;
-    want = limit && want > limit ? limit : want;
-    enum status s = OK;
-    while (!s && (int64_t)n_tokens + 2 < want) {
-        buf_puts(&text, "water ");
-        s = text.failed ? err_set(e, ERR_MEMORY, NULL, "no memory for a text")
-                        : engine_count_tokens(en, text.data, text.len, &n_tokens, e);
+    int64_t deep = p->gen.n ? largest(&p->depth) + largest(&p->gen) : 0;
+    int64_t n_ctx = largest(&p->prompt) > deep ? largest(&p->prompt) : deep;
+    n_ctx = n_ctx > WARM_TOKENS + WARM_STEPS ? n_ctx : WARM_TOKENS + WARM_STEPS;
+    n_ctx = b->c->values[O_CTX].i > n_ctx ? b->c->values[O_CTX].i : n_ctx;
+    b->rows = arena_array(&b->c->arena, BENCH_MAX_ROWS, sizeof *b->rows);
+    if (!b->rows) {
+        return err_set(e, ERR_MEMORY, NULL, "no memory for the measurements");
     }
-    const char *copy = arena_strndup(&t->arena, text.data ? text.data : "", text.len);
-    for (t->n = 0; copy && t->n < TEXTS; t->n++) {
-        t->items[t->n] = copy;
-        t->lens[t->n] = text.len;
-    }
-    buf_fini(&text);
-    return s;
-}
-
-static enum status read_texts(struct cli *c, const char *path, struct texts *t, struct err *e)
-{
-    struct buf all = {0};
-    enum status s = input_read(c, path, &all, e);
-    char *line = all.data;
-    for (int number = 1; !s && line && *line; number++) {
-        size_t n = strcspn(line, "\n");
-        char place[64];
-        (void)snprintf(place, sizeof place, "--file, line %d", number);
-        json_t *j = NULL;
-        if (t->n == MAX_TEXTS) {
-            s = err_set(e, ERR_LIMIT, place, "at most %d texts are measured", MAX_TEXTS);
-        } else if (n && !(s = input_json(line, n, place, &j, e))) {
-            const json_t *text = json_object_get(j, "text");
-            t->lens[t->n] = json_string_length(text);
-            t->items[t->n] = arena_strndup(&t->arena, json_string_value(text), t->lens[t->n]);
-            s = !json_is_string(text) ? err_set(e, ERR_FORMAT, place, "expected a string \"text\"")
-                                      : OK;
-            t->n += s ? 0 : 1;
-        }
-        json_decref(j);
-        line += n + (line[n] ? 1 : 0);
-    }
-    buf_fini(&all);
-    return s || t->n ? s : err_set(e, ERR_FORMAT, path, "no texts in it");
-}
-
-static enum status time_embed(struct engine *en, const struct texts *t, float *rows,
-                              enum embed_role role, struct phase *p, struct err *e)
-{
-    struct embed_options opt = {.role = role};
-    struct embed_report report = {0};
     double start = clock_ms();
-    enum status s = engine_embed(en, t->items, t->lens, t->n, &opt, rows, NULL, &report, e);
-    p->seconds[p->n++] = (clock_ms() - start) / 1000;
-    p->n_tokens = report.n_tokens;
-    return s;
-}
-
-/* An encoder: all texts in one call, and one short query alone. */
-static enum status run_encoder(struct cli *c, struct engine *en, struct phase *embed,
-                               struct phase *query, size_t *n_texts, struct err *e)
-{
-    static const char *const question = "how do I create an index concurrently in a database?";
-    const char *path = c->values[O_FILE].s;
-    struct texts t = {0};
-    t.items = arena_array(&t.arena, MAX_TEXTS, sizeof *t.items);
-    t.lens = arena_array(&t.arena, MAX_TEXTS, sizeof *t.lens);
-    float *rows = mem_aligned(MAX_TEXTS * (size_t)engine_info(en)->d_model, sizeof *rows);
-    const char *q = question;
-    size_t q_len = strlen(question);
-    struct texts one = {.items = &q, .lens = &q_len, .n = 1};
-    enum status s = !t.items || !t.lens || !rows
-                        ? err_set(e, ERR_MEMORY, NULL, "no memory for the embeddings")
-                    : path ? read_texts(c, path, &t, e)
-                           : make_texts(c, en, &t, e);
-    for (int i = 0; !s && i < (int)c->values[O_REPEATS].i; i++) {
-        s = time_embed(en, &t, rows, EMBED_DOCUMENT, embed, e);
+    enum status s = engines_any(b->c, n_ctx, &b->en, e);
+    b->load_ms = clock_ms() - start;
+    if (s) {
+        return s;
     }
-    for (int i = 0; !s && i < QUERIES; i++) {
-        s = time_embed(en, &one, rows, EMBED_QUERY, query, e);
-    }
-    *n_texts = t.n;
-    free(rows);
-    arena_reset(&t.arena);
-    return s;
-}
-
-static json_t *phase_json(const struct phase *p)
-{
-    json_t *runs = json_array();
-    for (int i = 0; i < p->n; i++) {
-        (void)json_array_append_new(runs, json_real(p->seconds[i]));
-    }
-    return json_pack("{s:I, s:f, s:f, s:o}", "tokens", (json_int_t)p->n_tokens, "best", best(p),
-                     "median", median(p), "seconds", runs);
-}
-
-static json_t *kernels_json(const struct engine *en)
-{
-    json_t *list = json_array();
-    const char *type, *path;
-    int64_t n;
-    for (size_t i = 0; engine_path_at(en, i, &type, &path, &n); i++) {
-        (void)json_array_append_new(list, json_pack("{s:s, s:s, s:I}", "type", type, "path", path,
-                                                    "matrices", (json_int_t)n));
-    }
-    return list;
-}
-
-static enum status print_json(struct cli *c, const struct engine *en, const struct phase *prompt,
-                              const struct phase *gen, double load_ms, size_t n_texts,
-                              struct err *e)
-{
-    const struct engine_info *info = engine_info(en);
-    json_t *j = json_pack("{s:o, s:o, s:s, s:i, s:s, s:s, s:i, s:I, s:f, s:o, s:o}", "model",
-                          out_text(info->name), "path", out_text(info->path), "architecture",
-                          info->arch, "threads", info->n_threads, "isa", info->isa, "cpu",
-                          cpu_features()->name, "repeats", prompt->n > gen->n ? prompt->n : gen->n,
-                          "depth", (json_int_t)c->values[O_DEPTH].i, "load_ms", load_ms, "kernels",
-                          kernels_json(en), prompt->name, phase_json(prompt));
-    (void)json_object_set_new(j, gen->name, phase_json(gen));
-    if (n_texts) {
-        (void)json_object_set_new(j, "texts", json_integer((json_int_t)n_texts));
-    }
-    return out_json(c, j, e);
-}
-
-static void print_phase(const struct cli *c, const struct phase *p)
-{
-    if (p->n) {
-        printf("  %-10s %6lld tokens  %s%10.1f/s best%s  %10.1f/s median of %d\n", p->name,
-               (long long)p->n_tokens, ui_style(&c->ui, stdout, UI_BOLD), best(p),
-               ui_style(&c->ui, stdout, UI_RESET), median(p), p->n);
-    }
-}
-
-static void print_text(const struct cli *c, const struct engine *en, const struct phase *prompt,
-                       const struct phase *gen, double load_ms)
-{
-    const struct engine_info *info = engine_info(en);
-    char a[UI_TEXT], b[UI_TEXT];
-    printf("%s%s%s, %s, %s\n", ui_style(&c->ui, stdout, UI_BOLD), info->name,
-           ui_style(&c->ui, stdout, UI_RESET), info->arch, ui_bytes(a, (int64_t)info->file_bytes));
-    printf("  %s, %s, %d threads, opened in %s\n", cpu_features()->name, info->isa, info->n_threads,
-           ui_ms(b, load_ms));
-    const char *type, *path;
-    int64_t n;
-    for (size_t i = 0; engine_path_at(en, i, &type, &path, &n); i++) {
-        printf("  %-6s %4lld matrices: %s\n", type, (long long)n, path);
-    }
-    print_phase(c, prompt);
-    print_phase(c, gen);
+    engine_cost(b->en, &b->cost);
+    s = team_open(engine_info(b->en)->n_threads, 0, &b->team, e);
+    return s ? s : probe_open(b->team, 0, &b->probe, e);
 }
 
 enum status cmd_bench(struct cli *c, struct err *e)
 {
-    int64_t n_prompt = c->values[O_BENCH_PROMPT].i, n_gen = c->values[O_BENCH_GEN].i;
-    int64_t deep = c->values[O_DEPTH].i + n_gen;
-    int64_t n_ctx = n_prompt > deep ? n_prompt : deep;
-    struct phase prompt = {.name = "prompt", .n_tokens = n_prompt};
-    struct phase gen = {.name = "generate", .n_tokens = n_gen};
-    struct engine *en = NULL;
-    size_t n_texts = 0;
-    if (n_prompt + n_gen == 0) {
-        return err_set(e, ERR_USAGE, "--prompt", "nothing to measure: --prompt and --gen are 0");
+    struct bench b = {.c = c};
+    struct plan plan;
+    enum status s = read_plan(c, &plan, e);
+    if (!s && !(s = open_bench(&b, &plan, e))) {
+        s = engine_info(b.en)->generates ? run_generator(&b, &plan, e)
+                                         : bench_encoder(&b, plan.prompt.items, plan.prompt.n, e);
     }
-    double start = clock_ms();
-    enum status s = engines_any(c, c->values[O_CTX].i > n_ctx ? c->values[O_CTX].i : n_ctx, &en, e);
-    double load_ms = clock_ms() - start;
-    if (!s && engine_info(en)->generates) {
-        s = run_generator(c, en, &prompt, &gen, e);
+    if (!s && c->json) {
+        s = out_json(c, bench_json(&b), e);
     } else if (!s) {
-        prompt = (struct phase){.name = "embed"};
-        gen = (struct phase){.name = "query"};
-        s = run_encoder(c, en, &prompt, &gen, &n_texts, e);
+        bench_print(&b);
     }
-    if (!s) {
-        sort_phase(&prompt);
-        sort_phase(&gen);
-        if (c->json) {
-            s = print_json(c, en, &prompt, &gen, load_ms, n_texts, e);
-        } else {
-            print_text(c, en, &prompt, &gen, load_ms);
-        }
-    }
-    engine_close(en);
+    probe_close(b.probe);
+    team_close(b.team);
+    engine_close(b.en);
     return s;
 }

@@ -85,9 +85,11 @@ static const struct command table[COMMAND_COUNT] = {
         .name = "bench", .summary = "measure tokens per second of a model",
         .usage = "bench [OPTIONS]",
         .help =
-            "Runs a prompt of --prompt tokens and generates --gen tokens at --depth, several times;\n"
-            "prints best and median with threads, instruction set and the kernel of each tensor type.\n"
-            "For an embedding model: texts of --prompt tokens, embedded together.\n",
+            "Runs prompts of --prompt tokens and generates --gen tokens at each --depth, several times;\n"
+            "prints best and median, the kernel of each tensor type, and what share that is of the\n"
+            "machine's limit, measured beside every row: the speed of integer products, or of reading.\n"
+            "For an embedding model: texts of --prompt tokens, embedded together, and one query.\n"
+            "  hearth bench --prompt 512,4096 --gen 128 --depth 0,1355,8000\n",
         .run = cmd_bench},
     [CMD_MODELS] = {
         .name = "models", .summary = "show what model files are", .usage = "models [OPTIONS] [MODEL...]",

@@ -3,14 +3,42 @@
 
 #include <string.h>
 
+/* --kv-q8, or --type-k and --type-v. */
+static enum status kv_kind(struct cli *c, enum engine_kv *out, struct err *e)
+{
+    static const struct {
+        const char *name;
+        enum engine_kv kv;
+    } kinds[] = {{"f16", ENGINE_KV_F16}, {"q8_0", ENGINE_KV_Q8_0}, {"f32", ENGINE_KV_F32}};
+    const char *k = c->values[O_TYPE_K].s, *v = c->values[O_TYPE_V].s;
+    const char *name = k ? k : v;
+    *out = c->values[O_KV_Q8].flag ? ENGINE_KV_Q8_0 : ENGINE_KV_DEFAULT;
+    if (!name) {
+        return OK;
+    }
+    if (k && v && strcmp(k, v) != 0) {
+        return err_set(e, ERR_UNSUPPORTED, "--type-v",
+                       "keys in %s and values in %s: both are kept in one type", k, v);
+    }
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        if (strcmp(name, kinds[i].name) == 0) {
+            *out = kinds[i].kv;
+            return OK;
+        }
+    }
+    return err_set(e, ERR_USAGE, k ? "--type-k" : "--type-v", "'%s' is not f16, q8_0 or f32", name);
+}
+
 static enum status open_engine(struct cli *c, const char *name, int64_t n_ctx, struct engine **out,
                                struct err *e)
 {
     const char *path = NULL;
-    enum status s = model_path(c, name, &path, e);
+    enum engine_kv kv = ENGINE_KV_DEFAULT;
+    enum status s = kv_kind(c, &kv, e);
+    s = s ? s : model_path(c, name, &path, e);
     struct engine_options opt = {.n_threads = (int)c->values[O_THREADS].i,
                                  .n_ctx = n_ctx,
-                                 .kv_q8 = c->values[O_KV_Q8].flag,
+                                 .kv = kv,
                                  .exact = c->values[O_EXACT].flag};
     return s ? s : engine_open(path, &opt, out, e);
 }

@@ -198,14 +198,21 @@ const struct option option_table[OPTION_COUNT] = {
         .name = "file", .letter = 'f', .type = OPT_STRING, .value = "FILE",
         .commands = OF(PERPLEXITY) | OF(BENCH), .help = "the text (else standard input)"},
     [O_BENCH_PROMPT] = {
-        .name = "prompt", .letter = 'p', .type = OPT_INT, .value = "N", .min = 0, .max = 1 << 24,
-        .default_value = "512", .commands = OF(BENCH), .help = "prompt tokens"},
+        .name = "prompt", .letter = 'p', .type = OPT_STRING, .value = "N,...",
+        .default_value = "512", .commands = OF(BENCH),
+        .help = "prompt tokens, or tokens of a text to embed; a list gives a row for each"},
     [O_BENCH_GEN] = {
-        .name = "gen", .letter = 'n', .type = OPT_INT, .value = "N", .min = 0, .max = 1 << 24,
+        .name = "gen", .letter = 'n', .type = OPT_STRING, .value = "N,...",
         .default_value = "128", .commands = OF(BENCH), .help = "generated tokens"},
     [O_DEPTH] = {
-        .name = "depth", .type = OPT_INT, .value = "N", .min = 0, .max = 1 << 24,
-        .default_value = "0", .commands = OF(BENCH), .help = "tokens already in the context"},
+        .name = "depth", .type = OPT_STRING, .value = "N,...", .default_value = "0",
+        .commands = OF(BENCH), .help = "tokens in the context before those that are generated"},
+    [O_TYPE_K] = {
+        .name = "type-k", .type = OPT_STRING, .value = "TYPE", .commands = OF(BENCH),
+        .help = "how keys are kept: f16 (default), q8_0 or f32"},
+    [O_TYPE_V] = {
+        .name = "type-v", .type = OPT_STRING, .value = "TYPE", .commands = OF(BENCH),
+        .help = "how values are kept: as the keys, other pairs are not made"},
     [O_REPEATS] = {
         .name = "repeats", .letter = 'r', .type = OPT_INT, .value = "N", .min = 1, .max = 100,
         .default_value = "5", .commands = OF(BENCH), .help = "runs; best and median are shown"},

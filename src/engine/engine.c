@@ -48,9 +48,20 @@ static enum status open_kv(struct engine *en, const struct engine_options *opt, 
         n = mi->n_ctx_train < DEFAULT_CTX ? mi->n_ctx_train : DEFAULT_CTX;
     }
     en->info.n_ctx = n;
-    enum tensor_type type = opt->exact ? TYPE_F32 : opt->kv_q8 ? TYPE_Q8_0 : TYPE_F16;
-    enum status s = kv_open(en->model, n, type, &en->kv, e);
-    en->info.kv_bytes = s ? 0 : kv_bytes(en->kv);
+    static const struct {
+        enum tensor_type type;
+        const char *name;
+    } kinds[] = {
+        [ENGINE_KV_F16] = {TYPE_F16, "f16"},
+        [ENGINE_KV_Q8_0] = {TYPE_Q8_0, "q8_0"},
+        [ENGINE_KV_F32] = {TYPE_F32, "f32"},
+    };
+    enum engine_kv kv = opt->kv ? opt->kv : opt->exact ? ENGINE_KV_F32 : ENGINE_KV_F16;
+    enum status s = kv_open(en->model, n, kinds[kv].type, &en->kv, e);
+    if (!s) {
+        en->info.kv_bytes = kv_bytes(en->kv);
+        en->info.kv_type = kinds[kv].name;
+    }
     return s;
 }
 
@@ -195,6 +206,22 @@ bool engine_path_at(const struct engine *en, size_t i, const char **type, const 
     *path = en->paths[i].path;
     *n_mats = en->paths[i].n_mats;
     return true;
+}
+
+bool engine_path_is_plain(const char *path)
+{
+    return strcmp(path, MAT_PATH_FLOAT) == 0;
+}
+
+void engine_cost(const struct engine *en, struct engine_cost *out)
+{
+    struct model_cost c;
+    model_cost(en->model, &c);
+    *out = (struct engine_cost){.token_ops = c.token_ops,
+                                .head_ops = c.head_ops,
+                                .layer_bytes = c.layer_bytes,
+                                .head_bytes = c.head_bytes,
+                                .kv_token_bytes = en->kv ? kv_token_bytes(en->kv) : 0};
 }
 
 void token_ids_fini(struct token_ids *t)

@@ -16,10 +16,13 @@
 
 struct engine;
 
+/* How keys and values are kept. ENGINE_KV_DEFAULT: f16, and f32 on the plain path. */
+enum engine_kv { ENGINE_KV_DEFAULT, ENGINE_KV_F16, ENGINE_KV_Q8_0, ENGINE_KV_F32 };
+
 struct engine_options {
     int n_threads; /* 0: all cores */
     int64_t n_ctx; /* tokens of KV memory; 0: the model's own limit, at most 4096 */
-    bool kv_q8;    /* KV cache in q8_0 instead of f16 */
+    enum engine_kv kv;
     bool exact;    /* plain float path (slow), to compare with */
     int max_batch; /* prompt tokens per forward pass; 0: 512 */
 };
@@ -41,6 +44,7 @@ struct engine_info {
     size_t file_bytes, kv_bytes;
     int n_threads;
     const char *isa;     /* "avx512-vnni" */
+    const char *kv_type; /* "f16", "q8_0", "f32"; NULL without a KV cache */
     const char *pooling; /* "mean", "cls", "last", "none" */
     /* SHA-256 (hex) over what decides its embeddings: names, shapes and sampled bytes of all
      * tensors, tokenizer, pooling. */
@@ -51,6 +55,16 @@ const struct engine_info *engine_info(const struct engine *en);
  * false past the last. */
 bool engine_path_at(const struct engine *en, size_t i, const char **type, const char **path,
                     int64_t *n_mats);
+/* True for a path that computes with floats although the engine was not asked to: slow. */
+bool engine_path_is_plain(const char *path);
+
+/* What work costs at least (see model_cost), to compare speeds with the machine's ceilings. */
+struct engine_cost {
+    int64_t token_ops, head_ops;
+    size_t layer_bytes, head_bytes;
+    size_t kv_token_bytes; /* read for each position that a token attends to; 0: no KV cache */
+};
+void engine_cost(const struct engine *en, struct engine_cost *out);
 
 /* Tokens. `data` grows by realloc; zeroed struct = empty. */
 struct token_ids {

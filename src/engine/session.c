@@ -321,56 +321,66 @@ enum status session_generate(struct session *s, const int32_t *prompt, size_t n,
     return st;
 }
 
-/* Any ids do; these repeat the same way everywhere. */
-static void fill_ids(const struct session *s, int32_t *ids, size_t n)
+/* The first n tokens of measurements: any do; these repeat the same way everywhere. */
+static enum status bench_ids(const struct session *s, int64_t n, int64_t more, int32_t **out,
+                             struct err *e)
 {
+    int64_t limit = s->en->info.n_ctx;
+    if (n < 0 || more < 0 || n > limit || more > limit - n) {
+        return err_set(e, ERR_CONTEXT, NULL,
+                       "%lld tokens and %lld steps after them; the context has %lld", (long long)n,
+                       (long long)more, (long long)limit);
+    }
+    size_t count = (size_t)(n + more);
+    int32_t *ids = malloc((count + 1) * sizeof *ids);
+    if (!ids) {
+        return err_set(e, ERR_MEMORY, NULL, "no memory for a measurement");
+    }
     struct rng r;
     rng_init(&r, 7);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < count; i++) {
         ids[i] = (int32_t)(rng_u64(&r) % (uint64_t)s->en->info.n_vocab);
     }
+    *out = ids;
+    return OK;
 }
 
-static enum status bench(struct session *s, const int32_t *ids, int64_t n_prompt, int64_t depth,
-                         int64_t n_gen, double *prompt_s, double *gen_s, struct err *e)
+enum status session_bench_prompt(struct session *s, int64_t n_prompt, double *seconds,
+                                 struct err *e)
 {
-    session_reset(s);
-    double t0 = clock_ms();
-    enum status st = run_tokens(s, ids, (size_t)n_prompt, true, NULL, 0, e);
-    double t1 = clock_ms();
+    int32_t *ids = NULL;
+    enum status st = bench_ids(s, n_prompt, 0, &ids, e);
     if (st) {
         return st;
     }
-    keep(s, (size_t)(depth < n_prompt ? depth : n_prompt));
+    session_reset(s);
+    double start = clock_ms();
+    st = run_tokens(s, ids, (size_t)n_prompt, true, NULL, 0, e);
+    if (!st) {
+        *seconds = (clock_ms() - start) / 1000;
+    }
+    free(ids);
+    return st;
+}
+
+enum status session_bench_steps(struct session *s, int64_t depth, int64_t n_gen, double *seconds,
+                                struct err *e)
+{
+    int32_t *ids = NULL;
+    enum status st = bench_ids(s, depth, n_gen, &ids, e);
+    if (st) {
+        return st;
+    }
+    keep(s, common_prefix(s, ids, (size_t)depth + 1));
     st = run_tokens(s, ids + s->n, (size_t)depth - s->n, false, NULL, 0, e);
-    double t2 = clock_ms();
+    double start = clock_ms();
     for (int64_t i = 0; !st && i < n_gen; i++) {
         st = run_tokens(s, ids + depth + i, 1, true, NULL, 0, e);
     }
     if (!st) {
-        *prompt_s = (t1 - t0) / 1000;
-        *gen_s = (clock_ms() - t2) / 1000;
+        *seconds = (clock_ms() - start) / 1000;
+        keep(s, (size_t)depth);
     }
-    session_reset(s);
-    return st;
-}
-
-enum status session_bench(struct session *s, int64_t n_prompt, int64_t depth, int64_t n_gen,
-                          double *prompt_s, double *gen_s, struct err *e)
-{
-    int64_t limit = s->en->info.n_ctx;
-    if (n_prompt < 0 || depth < 0 || n_gen < 0 || n_prompt > limit || depth > limit ||
-        n_gen > limit - depth) {
-        return err_set(e, ERR_CONTEXT, NULL,
-                       "%lld prompt tokens, %lld steps at depth %lld; the context has %lld",
-                       (long long)n_prompt, (long long)n_gen, (long long)depth, (long long)limit);
-    }
-    int32_t *ids = malloc((size_t)limit * sizeof *ids);
-    if (!ids) {
-        return err_set(e, ERR_MEMORY, NULL, "no memory for a measurement");
-    }
-    fill_ids(s, ids, (size_t)limit);
-    enum status st = bench(s, ids, n_prompt, depth, n_gen, prompt_s, gen_s, e);
     free(ids);
     return st;
 }

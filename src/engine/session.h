@@ -83,8 +83,11 @@ MUST_CHECK enum status session_generate(struct session *s, const int32_t *prompt
                                         const struct generate_options *opt, struct generation *out,
                                         struct err *e);
 
-/* For measurements (`hearth bench`): seconds to run n_prompt tokens from empty, and n_gen
- * single-token steps at the given depth. */
-MUST_CHECK enum status session_bench(struct session *s, int64_t n_prompt, int64_t depth,
-                                     int64_t n_gen, double *prompt_s, double *gen_s, struct err *e);
+/* For measurements (`hearth bench`): seconds to run n_prompt tokens from empty. */
+MUST_CHECK enum status session_bench_prompt(struct session *s, int64_t n_prompt, double *seconds,
+                                            struct err *e);
+/* Seconds for n_gen single-token steps at a depth. What the session holds of the same tokens from
+ * calls before is kept, so going deeper costs only the difference, and again nothing. */
+MUST_CHECK enum status session_bench_steps(struct session *s, int64_t depth, int64_t n_gen,
+                                           double *seconds, struct err *e);
 #endif

@@ -195,3 +195,8 @@ size_t kv_bytes(const struct kv *kv)
 {
     return kv->bytes;
 }
+
+size_t kv_token_bytes(const struct kv *kv)
+{
+    return kv->bytes / ((size_t)kv->n_blocks * KV_BLOCK);
+}

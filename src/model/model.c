@@ -230,3 +230,27 @@ bool model_mat_at(const struct model *m, size_t i, const char **name, enum tenso
     *path = m->mats[i].mat->path;
     return true;
 }
+
+static void add_cost(struct model_cost *c, const struct proj *j)
+{
+    for (int i = 0; i < j->n_mats; i++) {
+        c->token_ops += 2 * j->mats[i].rows * j->mats[i].cols;
+        c->layer_bytes += mat_bytes(&j->mats[i]);
+    }
+}
+
+void model_cost(const struct model *m, struct model_cost *out)
+{
+    *out = (struct model_cost){0};
+    for (int64_t i = 0; i < m->hp.n_layers; i++) {
+        add_cost(out, &m->layers[i].qkv);
+        add_cost(out, &m->layers[i].out);
+        add_cost(out, &m->layers[i].up);
+        add_cost(out, &m->layers[i].down);
+    }
+    if (!m->hp.is_encoder) {
+        const struct mat *head = m->head.rows ? &m->head : &m->tokens;
+        out->head_ops = 2 * head->rows * head->cols;
+        out->head_bytes = mat_bytes(head);
+    }
+}

@@ -48,6 +48,16 @@ int model_threads(const struct model *m);
 bool model_mat_at(const struct model *m, size_t i, const char **name, enum tensor_type *type,
                   const char **path);
 
+/* What passes cost at least, to compare speeds with the machine's ceilings. An operation is a
+ * product or its sum; attention, norms and look-ups are not counted. */
+struct model_cost {
+    int64_t token_ops;  /* all layers' matrices, for one token */
+    int64_t head_ops;   /* the output head, for one row of logits; 0 without a head */
+    size_t layer_bytes; /* of those matrices as they are packed: read once in a pass */
+    size_t head_bytes;
+};
+void model_cost(const struct model *m, struct model_cost *out);
+
 /* KV memory: n_tokens positions of pooled blocks (KV_BLOCK tokens each) for all layers. A kv
  * belongs to one model; a sequence in it is a handle. */
 MUST_CHECK enum status kv_open(const struct model *m, int64_t n_tokens, enum tensor_type type,
@@ -63,6 +73,7 @@ void kv_seq_truncate(
 /* Tokens that seq (or a new one, -1) could still take; bytes of the pool. */
 int64_t kv_free_tokens(const struct kv *kv, int32_t seq);
 size_t kv_bytes(const struct kv *kv);
+size_t kv_token_bytes(const struct kv *kv); /* keys and values of one position, all layers */
 
 /* One run of tokens to append to a sequence. */
 struct model_run {

@@ -52,6 +52,10 @@ struct mat {
 MUST_CHECK enum status mat_init(struct mat *m, const struct tensor *const *t, int n_tensors,
                                 enum mul_mode mode, struct team *team, struct err *e);
 void mat_fini(struct mat *m);
+size_t mat_bytes(const struct mat *m); /* what one product reads of it */
+
+/* The path of a mat whose rows are dequantised to floats in each product: correct and slow. */
+#define MAT_PATH_FLOAT "float rows"
 
 /* Scratch that the ops want of each worker (team_open) for matrices of up to max_cols columns; with
  * less they are slower, with the same results. */

@@ -61,7 +61,7 @@ enum status mat_init(struct mat *m, const struct tensor *const *t, int n_tensors
     if (s != OK) {
         return s;
     }
-    struct mat r = {.type = t[0]->type, .mode = mode, .cols = t[0]->ne[0], .path = "float rows"};
+    struct mat r = {.type = t[0]->type, .mode = mode, .cols = t[0]->ne[0], .path = MAT_PATH_FLOAT};
     r.source = *t[0];
     for (int i = 0; i < n_tensors; i++) {
         r.rows += t[i]->ne[1];
@@ -87,6 +87,11 @@ void mat_fini(struct mat *m)
         free(m->packed);
         *m = (struct mat){0};
     }
+}
+
+size_t mat_bytes(const struct mat *m)
+{
+    return m->packed ? m->packed_bytes : (size_t)m->rows * tensor_row_bytes(&m->source);
 }
 
 size_t ops_scratch_bytes(int64_t max_cols)

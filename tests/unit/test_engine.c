@@ -40,6 +40,16 @@ static void facts_and_refusals(void **state)
         all += n_mats;
     }
     assert_int_equal(all, 9); /* two layers of four, and the tied head */
+    struct engine_cost cost;
+    engine_cost(en, &cost);
+    int64_t d = in->d_model, kv = d / in->n_heads * in->n_kv_heads;
+    assert_int_equal(cost.token_ops, 2 * in->n_layers * d * (2 * d + 2 * kv + 3 * in->d_ff));
+    assert_int_equal(cost.head_ops, 2 * in->n_vocab * d);
+    assert_string_equal(in->kv_type, "f32");
+    assert_int_equal(cost.kv_token_bytes, in->n_layers * 2 * kv * 4);
+    assert_int_equal(cost.layer_bytes, cost.token_ops); /* two bytes a weight, as in the file */
+    assert_int_equal(cost.head_bytes, cost.head_ops);
+    assert_true(engine_path_at(en, 0, &type, &path, &n_mats) && engine_path_is_plain(path));
 
     struct engine_options opt = {.n_threads = 1, .n_ctx = 257};
     assert_status(engine_open(in->path, &opt, &other, &e), ERR_USAGE);

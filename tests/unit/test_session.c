@@ -330,12 +330,21 @@ static void measurements_run(void **state)
     struct err e = {0};
     struct engine *en = open_engine(16, 64);
     struct session *s = open_session(en);
-    double prompt_s = -1, gen_s = -1;
-    assert_ok_err(session_bench(s, 40, 50, 8, &prompt_s, &gen_s, &e), &e);
-    assert_true(prompt_s > 0 && gen_s > 0);
-    assert_ok_err(session_bench(s, 64, 0, 1, &prompt_s, &gen_s, &e), &e);
-    assert_status(session_bench(s, 65, 0, 1, &prompt_s, &gen_s, &e), ERR_CONTEXT);
-    assert_status(session_bench(s, 1, 60, 5, &prompt_s, &gen_s, &e), ERR_CONTEXT);
+    double seconds = -1;
+    assert_ok_err(session_bench_prompt(s, 40, &seconds, &e), &e);
+    assert_true(seconds > 0);
+    seconds = -1;
+    assert_ok_err(session_bench_steps(s, 50, 8, &seconds, &e), &e);
+    assert_true(seconds > 0);
+    assert_ok_err(session_bench_steps(s, 20, 3, &seconds, &e), &e); /* back, and from empty */
+    session_reset(s);
+    assert_ok_err(session_bench_steps(s, 0, 64, &seconds, &e), &e);
+    assert_ok_err(session_bench_prompt(s, 64, &seconds, &e), &e);
+    seconds = -1;
+    assert_status(session_bench_prompt(s, 65, &seconds, &e), ERR_CONTEXT);
+    assert_status(session_bench_steps(s, 60, 5, &seconds, &e), ERR_CONTEXT);
+    assert_status(session_bench_steps(s, -1, 5, &seconds, &e), ERR_CONTEXT);
+    assert_true(seconds < 0); /* untouched on failure */
     session_free(s);
     engine_close(en);
 }
