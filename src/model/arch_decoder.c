@@ -99,76 +99,69 @@ enum status decoder_load(struct model *m, struct err *e)
     return loader_finish(&l);
 }
 
-/* x = silu(gate) * up when gate and up are of different types and so not fused. */
-static void silu_mul(const struct worker *w, const float *gate_up, int64_t n, int64_t ff, float *y)
+/* y = W rmsnorm(x), no barrier at its end. */
+static void norm_mul(const struct worker *w, struct model *m, const struct proj *j,
+                     const float *gain, int64_t n, float *y, int64_t ldy)
 {
-    size_t first, last;
-    team_share(w, (size_t)n, 1, &first, &last);
-    for (size_t i = first; i < last; i++) {
-        const float *gate = gate_up + i * 2 * (size_t)ff;
-        for (int64_t c = 0; c < ff; c++) {
-            y[i * (size_t)ff + (size_t)c] = gate[c] / (1 + expf(-gate[c])) * gate[ff + c];
+    for (int i = 0; i < j->n_mats; i++) {
+        if (i == 0 || !act_serves(&j->mats[i], &j->mats[i - 1])) {
+            if (i) {
+                team_barrier(w);
+            }
+            op_norm_act(w, &m->act, m->x, gain, m->hp.eps, n, j->cols, &j->mats[i], m->h);
         }
+        op_mul(w, &j->mats[i], &m->act, y + j->at[i], ldy);
     }
 }
 
+/* x += attention(rmsnorm(x)). Barriers for one token: after q|k|v, its heads, attention, and the
+ * projection; more tokens have one more wherever their activations are shared. */
 static void attention_block(const struct worker *w, struct pass *p, int64_t layer)
 {
     struct model *m = p->m;
     const struct hparams *hp = &m->hp;
     const struct layer *b = &m->layers[layer];
-    int64_t n = p->n, nq = q_dim(hp), nkv = kv_dim(hp), ld = nq + 2 * nkv;
-    float *q = m->qkv, *k = q + nq, *v = k + nkv;
+    int64_t n = p->n, nq = q_dim(hp), ld = nq + 2 * kv_dim(hp);
     struct kv_layer *kv = kv_layer_at(p->kv, layer);
     struct attn attn = {
         .n_heads = hp->n_heads, .scale = 1.0f / sqrtf((float)hp->head_dim), .window = hp->window};
-
-    op_rmsnorm(w, m->x, b->attn_norm, hp->eps, n, hp->d_model, m->h);
+    struct heads heads = {.bias = b->qkv_bias,
+                          .q_norm = b->q_norm,
+                          .k_norm = b->k_norm,
+                          .eps = hp->eps,
+                          .rope = &m->rope,
+                          .turns = m->turns,
+                          .n_heads = hp->n_heads};
+    norm_mul(w, m, &b->qkv, b->attn_norm, n, m->qkv, ld);
     team_barrier(w);
-    proj_mul(w, m, &b->qkv, m->h, n, q, ld);
-    if (b->qkv_bias) {
-        op_add_bias(w, q, ld, b->qkv_bias, n, ld);
-        team_barrier(w);
-    }
-    if (b->q_norm) {
-        op_rmsnorm_heads(w, q, ld, b->q_norm, hp->eps, n, hp->n_heads, hp->head_dim);
-        op_rmsnorm_heads(w, k, ld, b->k_norm, hp->eps, n, hp->n_kv_heads, hp->head_dim);
-        team_barrier(w);
-    }
-    op_rope(w, &m->rope, q, ld, m->pos, n, hp->n_heads, hp->head_dim);
-    op_rope(w, &m->rope, k, ld, m->pos, n, hp->n_kv_heads, hp->head_dim);
+    op_heads(w, &heads, kv, m->seqs, p->n_seqs, m->qkv, ld, n);
+    op_attention(w, &attn, kv, m->seqs, p->n_seqs, m->qkv, ld, m->attn, nq);
     team_barrier(w);
-    op_kv_store(w, kv, m->seqs, p->n_seqs, k, v, ld);
+    op_act(w, &m->act, m->attn, n, nq, &b->out.mats[0]);
+    op_mul_add(w, &b->out.mats[0], &m->act, m->x, hp->d_model);
     team_barrier(w);
-    op_attention(w, &attn, kv, m->seqs, p->n_seqs, q, ld, m->attn, nq);
-    team_barrier(w);
-    proj_mul(w, m, &b->out, m->attn, n, m->h, hp->d_model);
     if (b->out_bias) {
-        op_add_bias(w, m->h, hp->d_model, b->out_bias, n, hp->d_model);
+        op_add_bias(w, m->x, hp->d_model, b->out_bias, n, hp->d_model);
         team_barrier(w);
     }
-    op_add(w, m->x, m->h, n * hp->d_model);
-    team_barrier(w);
 }
 
+/* x += W silu(gate) * up of rmsnorm(x). Barriers for one token: after gate|up and down. */
 static void feed_forward_block(const struct worker *w, struct pass *p, const struct layer *b)
 {
     struct model *m = p->m;
     const struct hparams *hp = &m->hp;
-    int64_t n = p->n;
-    op_rmsnorm(w, m->x, b->ffn_norm, hp->eps, n, hp->d_model, m->h);
-    team_barrier(w);
+    const struct mat *down = &b->down.mats[0];
     if (b->up.n_mats == 1) {
-        op_act(w, &m->act, m->h, n, hp->d_model, &b->up.mats[0]);
+        const struct mat *up = &b->up.mats[0];
+        op_norm_act(w, &m->act, m->x, b->ffn_norm, hp->eps, p->n, hp->d_model, up, m->h);
+        op_mul_silu(w, up, &m->act, m->ff_tmp, m->ff, &m->ff_act, down);
+    } else { /* gate and up are of different types */
+        norm_mul(w, m, &b->up, b->ffn_norm, p->n, m->ff_tmp, 2 * hp->d_ff);
         team_barrier(w);
-        op_mul_silu(w, &b->up.mats[0], &m->act, m->ff_tmp, m->ff, hp->d_ff);
-    } else {
-        proj_mul(w, m, &b->up, m->h, n, m->ff_tmp, 2 * hp->d_ff);
-        silu_mul(w, m->ff_tmp, n, hp->d_ff, m->ff);
+        op_silu_act(w, m->ff_tmp, p->n, hp->d_ff, m->ff, &m->ff_act, down);
     }
-    team_barrier(w);
-    proj_mul(w, m, &b->down, m->ff, n, m->h, hp->d_model);
-    op_add(w, m->x, m->h, n * hp->d_model);
+    op_mul_add(w, down, &m->ff_act, m->x, hp->d_model);
     team_barrier(w);
 }
 
@@ -176,6 +169,7 @@ bool decoder_run(const struct worker *w, struct pass *p)
 {
     struct model *m = p->m;
     op_embed(w, &m->tokens, m->ids, p->n, m->x);
+    op_rope_turns(w, &m->rope, m->pos, p->n, m->turns);
     team_barrier(w);
     for (int64_t i = 0; i < m->hp.n_layers; i++) {
         /* Worker 0 decides; the barriers of the block carry its word to the others. */

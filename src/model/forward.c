@@ -13,40 +13,40 @@ void proj_mul(const struct worker *w, struct model *m, const struct proj *j, con
               int64_t n, float *y, int64_t ldy)
 {
     for (int i = 0; i < j->n_mats; i++) {
-        const struct mat *mat = &j->mats[i];
-        if (i == 0 || mat->type != mat[-1].type) { /* types may want their input prepared anew */
-            if (i > 0) {
+        if (i == 0 || !act_serves(&j->mats[i], &j->mats[i - 1])) {
+            if (i) {
                 team_barrier(w);
             }
-            op_act(w, &m->act, x, n, j->cols, mat);
-            team_barrier(w);
+            op_act(w, &m->act, x, n, j->cols, &j->mats[i]);
         }
-        op_mul(w, mat, &m->act, y + j->at[i], ldy);
+        op_mul(w, &j->mats[i], &m->act, y + j->at[i], ldy);
     }
     team_barrier(w);
 }
 
-/* The rows that want logits, gathered into h. */
-static void gather(const struct worker *w, struct pass *p)
+/* The rows that want logits: where they stand side by side in x, else gathered into h. */
+static const float *logit_rows(const struct worker *w, struct pass *p)
 {
-    size_t first, last, d = (size_t)p->m->hp.d_model;
+    struct model *m = p->m;
+    const int64_t *rows = m->logit_rows;
+    size_t first, last, d = (size_t)m->hp.d_model;
+    if (rows[p->n_logits - 1] - rows[0] == p->n_logits - 1) { /* they ascend */
+        return m->x + (size_t)rows[0] * d;
+    }
     team_share(w, (size_t)p->n_logits, 1, &first, &last);
     for (size_t i = first; i < last; i++) {
-        memcpy(p->m->h + i * d, p->m->x + (size_t)p->m->logit_rows[i] * d, d * sizeof(float));
+        memcpy(m->h + i * d, m->x + (size_t)rows[i] * d, d * sizeof(float));
     }
+    team_barrier(w);
+    return m->h;
 }
 
 static void head(const struct worker *w, struct pass *p)
 {
     struct model *m = p->m;
     const struct mat *out = m->head.rows ? &m->head : &m->tokens;
-    int64_t n = p->n_logits, d = m->hp.d_model;
-    gather(w, p);
-    team_barrier(w);
-    op_rmsnorm(w, m->h, m->final_norm, m->hp.eps, n, d, m->h);
-    team_barrier(w);
-    op_act(w, &m->act, m->h, n, d, out);
-    team_barrier(w);
+    const float *x = logit_rows(w, p);
+    op_norm_act(w, &m->act, x, m->final_norm, m->hp.eps, p->n_logits, m->hp.d_model, out, m->h);
     op_mul(w, out, &m->act, p->logits, m->hp.n_vocab);
 }
 

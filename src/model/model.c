@@ -20,18 +20,20 @@ static enum status allocate_buffers(struct model *m, struct err *e)
     m->attn = mem_aligned(n, q * sizeof(float));
     m->ff_tmp = hp->is_encoder ? NULL : mem_aligned(n, 2 * ff * sizeof(float));
     m->ff = mem_aligned(n, ff * sizeof(float));
+    m->turns = mem_aligned(n, ((size_t)hp->rope.rot_dim + 1) * sizeof(float));
     m->ids = mem_aligned(n, sizeof *m->ids);
     m->pos = mem_aligned(n, sizeof *m->pos);
     m->logit_rows = mem_aligned(n, sizeof *m->logit_rows);
     m->starts = mem_aligned(n + 1, sizeof *m->starts);
     m->seqs = mem_aligned(n, sizeof *m->seqs);
     if (!m->x || !m->h || !m->qkv || !m->attn || (!m->ff_tmp && !hp->is_encoder) || !m->ff ||
-        !m->ids || !m->pos || !m->logit_rows || !m->starts || !m->seqs) {
+        !m->turns || !m->ids || !m->pos || !m->logit_rows || !m->starts || !m->seqs) {
         return err_set(e, ERR_MEMORY, NULL, "no memory for batches of %zu tokens", n);
     }
     int64_t widest = hp->d_model > hp->d_ff ? hp->d_model : hp->d_ff;
     widest = widest > q_dim(hp) ? widest : q_dim(hp);
-    return act_init(&m->act, m->max_batch, widest, e);
+    enum status s = act_init(&m->act, m->team, m->max_batch, widest, e);
+    return s || hp->is_encoder ? s : act_init(&m->ff_act, m->team, m->max_batch, hp->d_ff, e);
 }
 
 static enum status choose_batch(struct model *m, const struct model_options *opt, struct err *e)
@@ -187,8 +189,9 @@ void model_close(struct model *m)
     mat_fini(&m->tokens);
     mat_fini(&m->head);
     act_fini(&m->act);
-    void *buffers[] = {m->x,   m->h,   m->qkv,        m->attn,   m->ff_tmp, m->ff,
-                       m->ids, m->pos, m->logit_rows, m->starts, m->seqs};
+    act_fini(&m->ff_act);
+    void *buffers[] = {m->x,     m->h,   m->qkv, m->attn,       m->ff_tmp, m->ff,
+                       m->turns, m->ids, m->pos, m->logit_rows, m->starts, m->seqs};
     for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++) {
         free(buffers[i]);
     }

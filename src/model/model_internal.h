@@ -69,8 +69,9 @@ struct model {
     struct mat_entry *mats;
     size_t n_mats;
 
-    struct act act;
+    struct act act, ff_act;                  /* ff_act: of what `down` multiplies (decoders) */
     float *x, *h, *qkv, *attn, *ff_tmp, *ff; /* [max_batch][d, d, q+2kv, q, 2 d_ff, d_ff] */
+    float *turns;                            /* [max_batch][rot_dim], see op_rope_turns */
     int32_t *ids, *pos;
     int64_t *logit_rows, *starts; /* [max_batch], [max_batch + 1] */
     struct attn_seq *seqs;        /* [max_batch] */

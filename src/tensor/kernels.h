@@ -71,6 +71,8 @@ struct strip {
     const uint8_t *factors;
 };
 
+enum { PUT_PAIRS = 1, PUT_ADD = 2 };
+
 struct kernels {
     const char *name;
     /* Groups [g0, g1) of token t of the panel from its row x of n columns (zeros after them). */
@@ -83,9 +85,9 @@ struct kernels {
     void (*mul8)(const struct strip *w, int n_strips, const struct mat_form *form,
                  const struct act_panel *x, float *out);
     void (*mul16)(const struct strip *w, int n_strips, const struct act_panel *x, float *out);
-    /* y[i][r] = unit[r] * tile[i][r] for n tokens of `width` rows (pairs: the sum of tile rows 2i
-     * and 2i + 1). */
-    void (*put)(const float *tile, int n, bool pairs, const float *unit, size_t width, float *y,
+    /* y[i][r] = unit[r] * tile[i][r] for n tokens of `width` rows. PUT_PAIRS: the sum of tile rows
+     * 2i and 2i + 1; PUT_ADD: added to y. */
+    void (*put)(const float *tile, int n, unsigned how, const float *unit, size_t width, float *y,
                 size_t ldy);
     /* 4-bit values of a strip to 8-bit ones. */
     void (*unpack4)(const uint8_t *values, size_t groups, bool table, uint8_t *out);
@@ -133,5 +135,9 @@ void kernels_fill_scalar_probe(struct kernels *k);
  *   Q8_0: keys s8 [head_dim / 4][32][4], f16 scales [head_dim / 32][32]; values s8 [32][head_dim],
  *     f16 scales [32][head_dim / 32]. */
 size_t kv_section_bytes(enum tensor_type type, size_t head_dim);
+
+/* op_kv_store of KV heads [first, last), by the calling worker alone. */
+void kv_store_heads(const struct kv_layer *kv, const struct attn_seq *seqs, int64_t n_seqs,
+                    size_t first, size_t last, const float *k, const float *v, int64_t ld);
 
 #endif

@@ -431,9 +431,10 @@ static void unpack4(const uint8_t *values, size_t groups, bool table, uint8_t *o
     }
 }
 
-static void put(const float *tile, int n, bool pairs, const float *unit, size_t width, float *y,
+static void put(const float *tile, int n, unsigned how, const float *unit, size_t width, float *y,
                 size_t ldy)
 {
+    const bool pairs = how & PUT_PAIRS, adds = how & PUT_ADD;
     const size_t step = pairs ? 64 : 32;
     __mmask16 m0 = (__mmask16)(width >= 16 ? 0xffff : (1u << width) - 1);
     __mmask16 m1 = (__mmask16)(width > 16 ? (1u << (width - 16)) - 1 : 0);
@@ -444,8 +445,14 @@ static void put(const float *tile, int n, bool pairs, const float *unit, size_t 
             a = _mm512_add_ps(a, _mm512_load_ps(tile + 32));
             b = _mm512_add_ps(b, _mm512_load_ps(tile + 48));
         }
-        _mm512_mask_storeu_ps(y, m0, _mm512_mul_ps(a, u0));
-        _mm512_mask_storeu_ps(y + 16, m1, _mm512_mul_ps(b, u1));
+        a = _mm512_mul_ps(a, u0);
+        b = _mm512_mul_ps(b, u1);
+        if (adds) {
+            a = _mm512_add_ps(_mm512_maskz_loadu_ps(m0, y), a);
+            b = _mm512_add_ps(_mm512_maskz_loadu_ps(m1, y + 16), b);
+        }
+        _mm512_mask_storeu_ps(y, m0, a);
+        _mm512_mask_storeu_ps(y + 16, m1, b);
     }
 }
 

@@ -188,14 +188,16 @@ static void unpack4(const uint8_t *values, size_t groups, bool table, uint8_t *o
     }
 }
 
-static void put(const float *tile, int n, bool pairs, const float *unit, size_t width, float *y,
+static void put(const float *tile, int n, unsigned how, const float *unit, size_t width, float *y,
                 size_t ldy)
 {
+    bool pairs = how & PUT_PAIRS, adds = how & PUT_ADD;
     size_t step = pairs ? 2 : 1;
     for (size_t i = 0; i < (size_t)n; i++) {
         const float *from = tile + i * step * 32;
         for (size_t r = 0; r < width; r++) {
-            y[i * ldy + r] = (pairs ? from[r] + from[32 + r] : from[r]) * unit[r];
+            float v = (pairs ? from[r] + from[32 + r] : from[r]) * unit[r];
+            y[i * ldy + r] = adds ? y[i * ldy + r] + v : v;
         }
     }
 }

@@ -78,28 +78,86 @@ void op_gelu(const struct worker *w, float *x, int64_t ld, int64_t n, int64_t d)
     }
 }
 
-enum { ROPE_MAX_PAIRS = 256 };
+void op_rope_turns(const struct worker *w, const struct rope *r, const int32_t *pos, int64_t n,
+                   float *turns)
+{
+    size_t first, last, pairs = (size_t)r->rot_dim / 2;
+    team_share(w, (size_t)n, 1, &first, &last);
+    for (size_t i = first; i < last; i++) {
+        float *cosine = turns + i * 2 * pairs, *sine = cosine + pairs;
+        for (size_t p = 0; p < pairs; p++) {
+            float angle = (float)pos[i] * r->inv_freq[p];
+            cosine[p] = cosf(angle) * r->mscale;
+            sine[p] = sinf(angle) * r->mscale;
+        }
+    }
+}
 
-void op_rope(const struct worker *w, const struct rope *r, float *x, int64_t ld, const int32_t *pos,
+static void rotate(const struct rope *r, const float *turns, size_t row, float *head)
+{
+    const float *cosine = turns + row * (size_t)r->rot_dim;
+    kernels()->rope(head, cosine, cosine + r->rot_dim / 2, (size_t)r->rot_dim, r->neox);
+}
+
+void op_rope(const struct worker *w, const struct rope *r, const float *turns, float *x, int64_t ld,
              int64_t n, int64_t n_heads, int64_t head_dim)
 {
-    float cosine[ROPE_MAX_PAIRS], sine[ROPE_MAX_PAIRS];
-    int64_t pairs = r->rot_dim / 2;
-    assert(pairs <= ROPE_MAX_PAIRS && r->rot_dim <= head_dim);
     /* Items are (row, head), so that one decoded row still keeps every worker busy. */
     size_t first, last, heads = (size_t)n_heads;
-    team_share(w, (size_t)(n * n_heads), 1, &first, &last);
-    int64_t row = -1;
+    team_share(w, (size_t)n * heads, 1, &first, &last);
     for (size_t i = first; i < last; i++) {
-        if (row != (int64_t)(i / heads)) {
-            row = (int64_t)(i / heads);
-            for (int64_t p = 0; p < pairs; p++) {
-                float angle = (float)pos[row] * r->inv_freq[p];
-                cosine[p] = cosf(angle) * r->mscale;
-                sine[p] = sinf(angle) * r->mscale;
-            }
-        }
-        kernels()->rope(x + row * ld + (int64_t)(i % heads) * head_dim, cosine, sine,
-                        (size_t)r->rot_dim, r->neox);
+        size_t row = i / heads;
+        rotate(r, turns, row, x + row * (size_t)ld + i % heads * (size_t)head_dim);
     }
+}
+
+/* Heads [first, last) of a row, counted through q | k | v, which begin at n_q and n_q + n_kv. */
+static void turn_heads(const struct heads *h, size_t d, size_t n_q, size_t n_kv, size_t row,
+                       size_t first, size_t last, float *x)
+{
+    for (size_t i = first; i < last; i++) {
+        float *head = x + i * d;
+        const float *gain = i < n_q ? h->q_norm : h->k_norm;
+        if (h->bias) {
+            kernels()->add(head, h->bias + i * d, d);
+        }
+        if (i >= n_q + n_kv) {
+            continue;
+        }
+        if (gain) {
+            kernels()->rmsnorm(head, gain, h->eps, d, head);
+        }
+        rotate(h->rope, h->turns, row, head);
+    }
+}
+
+/* Rows up to here are dealt out by heads, so that who stores a head has made it. */
+enum { HEAD_ROWS = 4 };
+
+void op_heads(const struct worker *w, const struct heads *h, struct kv_layer *kv,
+              const struct attn_seq *seqs, int64_t n_seqs, float *qkv, int64_t ld, int64_t n)
+{
+    size_t d = (size_t)kv->head_dim, n_q = (size_t)h->n_heads, n_kv = (size_t)kv->n_kv_heads;
+    size_t first, last, kv0, kv1, stride = (size_t)ld;
+    const float *k = qkv + n_q * d, *v = k + n_kv * d;
+    if (n > HEAD_ROWS) {
+        team_share(w, (size_t)n, 1, &first, &last);
+        for (size_t i = first; i < last; i++) {
+            turn_heads(h, d, n_q, n_kv, i, 0, n_q + 2 * n_kv, qkv + i * stride);
+        }
+        team_barrier(w);
+        op_kv_store(w, kv, seqs, n_seqs, k, v, ld);
+        team_barrier(w);
+        return;
+    }
+    team_share(w, n_q, 1, &first, &last);
+    team_share(w, n_kv, 1, &kv0, &kv1);
+    for (size_t i = 0; i < (size_t)n; i++) {
+        float *row = qkv + i * stride;
+        turn_heads(h, d, n_q, n_kv, i, first, last, row);
+        turn_heads(h, d, n_q, n_kv, i, n_q + kv0, n_q + kv1, row);
+        turn_heads(h, d, n_q, n_kv, i, n_q + n_kv + kv0, n_q + n_kv + kv1, row);
+    }
+    kv_store_heads(kv, seqs, n_seqs, kv0, kv1, k, v, ld);
+    team_barrier(w);
 }

@@ -61,29 +61,45 @@ size_t mat_bytes(const struct mat *m); /* what one product reads of it */
  * less they are slower, with the same results. */
 size_t ops_scratch_bytes(int64_t max_cols);
 
-/* Activations of up to max_n rows of max_d columns, ready for any mat type. */
+/* Activations of up to max_n rows of max_d columns, ready for any mat type. Every worker keeps its
+ * own word of what they hold and, of few rows, its own copy: two workers that quantise one token
+ * twice are sooner done than two that wait for each other. */
+struct act_rows; /* private to tensor/ */
 struct act {
     int64_t max_n, max_d;
-    int64_t n, d;
-    const float *f32; /* the rows as given (borrowed until the next op_act) */
-    void *quant;      /* owned, layout private to tensor/ */
+    struct act_rows *rows; /* owned, one per worker */
+    void *quant;           /* owned, layout private to tensor/ */
     size_t quant_bytes;
 };
-MUST_CHECK enum status act_init(struct act *a, int64_t max_n, int64_t max_d, struct err *e);
+MUST_CHECK enum status act_init(struct act *a, const struct team *team, int64_t max_n,
+                                int64_t max_d, struct err *e);
 void act_fini(struct act *a);
 
-/* a <- x[n][d], made ready for `m` (and for every mat of the same mode and kind of type). */
+/* a <- x[n][d], made ready for `m` and for every mat that act_serves both. Has a barrier at its end
+ * unless each worker made its own copy: the caller may multiply at once. x must stay as it is until
+ * the last product; before the rows are made anew, the caller has a barrier. */
 void op_act(const struct worker *w, struct act *a, const float *x, int64_t n, int64_t d,
             const struct mat *m);
+bool act_serves(const struct mat *m, const struct mat *other);
 
-/* y[i][r] = sum_c W[r][c] x[i][c], i < n = a->n; y has row stride ldy floats. */
+/* The same of rmsnorm(x, gain) (see op_rmsnorm), in one sweep. y: room for n * d floats, which the
+ * exact path needs. */
+void op_norm_act(const struct worker *w, struct act *a, const float *x, const float *gain,
+                 float eps, int64_t n, int64_t d, const struct mat *m, float *y);
+
+/* y[i][r] = sum_c W[r][c] x[i][c] for the rows in a; y has row stride ldy floats. */
 void op_mul(const struct worker *w, const struct mat *m, const struct act *a, float *y,
             int64_t ldy);
+void op_mul_add(const struct worker *w, const struct mat *m, const struct act *a, float *y,
+                int64_t ldy); /* y += */
 
-/* As op_mul for a fused gate|up matrix of 2*ff rows: y[i][r] = silu(gate) * up, r < ff. tmp: n *
- * 2ff floats. Has an inner barrier. */
+/* b <- silu(gate) * up, made ready for `down`, where W x is gate | up of ff values each. tmp and y:
+ * room for n * 2 ff and n * ff floats. Has a barrier at its end. */
 void op_mul_silu(const struct worker *w, const struct mat *gate_up, const struct act *a, float *tmp,
-                 float *y, int64_t ldy);
+                 float *y, struct act *b, const struct mat *down);
+/* The same when gate | up are there, in rows of 2 ff. */
+void op_silu_act(const struct worker *w, const float *gate_up, int64_t n, int64_t ff, float *y,
+                 struct act *b, const struct mat *down);
 
 /* y[i] = row ids[i] of the table, dequantised exactly. */
 void op_embed(const struct worker *w, const struct mat *table, const int32_t *ids, int64_t n,
@@ -118,7 +134,10 @@ struct rope {
     float mscale;
     bool neox;
 };
-void op_rope(const struct worker *w, const struct rope *r, float *x, int64_t ld, const int32_t *pos,
+/* turns[i] = cosines of row i's pairs, then their sines: rot_dim floats. Once per pass. */
+void op_rope_turns(const struct worker *w, const struct rope *r, const int32_t *pos, int64_t n,
+                   float *turns);
+void op_rope(const struct worker *w, const struct rope *r, const float *turns, float *x, int64_t ld,
              int64_t n, int64_t n_heads, int64_t head_dim);
 
 /* The KV cache of one layer is a pool of blocks of KV_BLOCK tokens; a sequence is a table of block
@@ -143,6 +162,21 @@ struct attn_seq {
 /* Stores rows k, v [n][n_kv_heads * head_dim] (stride ld) of the sequences into their blocks. */
 void op_kv_store(const struct worker *w, struct kv_layer *kv, const struct attn_seq *seqs,
                  int64_t n_seqs, const float *k, const float *v, int64_t ld);
+
+/* What lies between the product of q, k and v and attention, head by head: biases, norms of q and k
+ * (qwen3), rotation, and the store into the cache. Rows of qkv, stride ld, are q | k | v heads.
+ * NULL vectors: none. Has a barrier at its end. */
+struct heads {
+    const float *bias;            /* [ld] */
+    const float *q_norm, *k_norm; /* [head_dim] */
+    float eps;                    /* of the norms */
+    const struct rope *rope;
+    const float *turns; /* op_rope_turns of the rows */
+    int64_t n_heads;
+};
+void op_heads(const struct worker *w, const struct heads *h, struct kv_layer *kv,
+              const struct attn_seq *seqs, int64_t n_seqs, float *qkv, int64_t ld, int64_t n);
+
 /* Causal attention with grouped queries: out[row] = softmax(q k^T * scale) v over positions 0 ..
  * own position (the last `window` of them when window > 0), online softmax (Milakov and Gimelshein
  * 2018; FlashAttention, Dao et al. 2022); memory does not grow with depth squared. q and out have

@@ -26,12 +26,9 @@ static uint8_t *section_at(const struct kv_layer *kv, int32_t block, int64_t hea
     return kv->pool + ((size_t)block * (size_t)kv->n_kv_heads + (size_t)head) * section;
 }
 
-void op_kv_store(const struct worker *w, struct kv_layer *kv, const struct attn_seq *seqs,
-                 int64_t n_seqs, const float *k, const float *v, int64_t ld)
+void kv_store_heads(const struct kv_layer *kv, const struct attn_seq *seqs, int64_t n_seqs,
+                    size_t first, size_t last, const float *k, const float *v, int64_t ld)
 {
-    /* Heads are dealt out, not rows: the slots of a section share cache lines. */
-    size_t first, last, heads = (size_t)kv->n_kv_heads;
-    team_share(w, heads, 1, &first, &last);
     for (int64_t s = 0; s < n_seqs; s++) {
         for (int64_t r = 0; r < seqs[s].n_rows; r++) {
             int64_t pos = seqs[s].first_pos + r;
@@ -43,6 +40,15 @@ void op_kv_store(const struct worker *w, struct kv_layer *kv, const struct attn_
             }
         }
     }
+}
+
+void op_kv_store(const struct worker *w, struct kv_layer *kv, const struct attn_seq *seqs,
+                 int64_t n_seqs, const float *k, const float *v, int64_t ld)
+{
+    /* Heads are dealt out, not rows: the slots of a section share cache lines. */
+    size_t first, last;
+    team_share(w, (size_t)kv->n_kv_heads, 1, &first, &last);
+    kv_store_heads(kv, seqs, n_seqs, first, last, k, v, ld);
 }
 
 /* What differs between causal attention over a paged cache and full attention over packed rows. */

@@ -100,119 +100,12 @@ size_t ops_scratch_bytes(int64_t max_cols)
     return ((size_t)max_cols + GROUP) * 2 * STRIP_ROWS + (1u << 20);
 }
 
-static size_t panel_count(int64_t n)
-{
-    return ((size_t)n + PANEL_TOKENS - 1) / PANEL_TOKENS;
-}
-
-enum status act_init(struct act *a, int64_t max_n, int64_t max_d, struct err *e)
-{
-    size_t groups = ((size_t)max_d + GROUP - 1) / GROUP, bytes;
-    void *quant = NULL;
-    /* Twice the tokens, for MUL_FINE. */
-    if (size_mul(panel_count(2 * max_n), act_panel_bytes(groups, PANEL_TOKENS), &bytes)) {
-        quant = mem_aligned(bytes, 1);
-    }
-    if (!quant) {
-        return err_set(e, ERR_MEMORY, NULL, "no memory for activations of %lld x %lld",
-                       (long long)max_n, (long long)max_d);
-    }
-    *a = (struct act){.max_n = max_n, .max_d = max_d, .quant = quant, .quant_bytes = bytes};
-    return OK;
-}
-
-void act_fini(struct act *a)
-{
-    if (a) {
-        free(a->quant);
-        *a = (struct act){0};
-    }
-}
-
-/* Panel `p` of n tokens; every panel but the last is full. */
-static struct act_panel panel_at(const struct act *a, size_t groups, int64_t n, size_t p)
-{
-    size_t left = (size_t)n - p * PANEL_TOKENS;
-    int nt = left < PANEL_TOKENS ? (int)left : PANEL_TOKENS;
-    return act_panel_view((uint8_t *)a->quant + p * act_panel_bytes(groups, PANEL_TOKENS), groups,
-                          nt);
-}
-
-/* The same panel from group g on, as a panel of its own. */
-static struct act_panel panel_from(struct act_panel p, size_t g)
-{
-    size_t at = g * (size_t)p.nt;
-    p.groups -= g;
-    p.q += GROUP * at;
-    p.xs += at;
-    p.bias_xs += at;
-    p.init += at;
-    p.xsum += at;
-    p.half_init += 2 * at;
-    p.half_xsum += 2 * at;
-    return p;
-}
-
-enum { SPAN = 4 * I16_BLOCK / GROUP }; /* groups that are quantised at a time */
-
-/* Token t of the panel is done for groups [g0, g1): what it leaves over becomes token t + 1. */
-static void quantise_rest(const float *x, size_t d, const struct act_panel *p, int t, size_t g0,
-                          size_t g1)
-{
-    float rest[SPAN * GROUP];
-    size_t nt = (size_t)p->nt, first = g0 * GROUP, last = g1 * GROUP < d ? g1 * GROUP : d;
-    for (size_t c = first; c < last; c++) {
-        float scale = p->xs[c / GROUP * nt + (size_t)t];
-        rest[c - first] = x[c] - (float)p->q[(c / 4 * nt + (size_t)t) * 4 + c % 4] * scale;
-    }
-    struct act_panel from = panel_from(*p, g0);
-    kernels()->quant8(rest, last - first, &from, t + 1, 0, g1 - g0);
-}
-
-/* What the product sees: with fine activations every token counts twice. */
-static int64_t columns_of(const struct mat *m, int64_t n)
-{
-    return m->form.fine ? 2 * n : n;
-}
-
-void op_act(const struct worker *w, struct act *a, const float *x, int64_t n, int64_t d,
-            const struct mat *m)
-{
-    assert(n <= a->max_n && d <= a->max_d && d == m->cols);
-    if (w->index == 0) {
-        a->f32 = x;
-        a->n = n;
-        a->d = d;
-    }
-    if (!m->form.bits) {
-        return;
-    }
-    /* Items: (token, span of columns), so that one token's quantisation is shared too. */
-    size_t groups = mat_groups(m), spans = (groups + SPAN - 1) / SPAN, first, last;
-    team_share(w, (size_t)n * spans, 1, &first, &last);
-    for (size_t i = first; i < last; i++) {
-        size_t token = i / spans, g0 = i % spans * SPAN;
-        size_t g1 = g0 + SPAN < groups ? g0 + SPAN : groups;
-        size_t column = (size_t)columns_of(m, (int64_t)token);
-        const float *row = x + token * (size_t)d;
-        struct act_panel p = panel_at(a, groups, columns_of(m, n), column / PANEL_TOKENS);
-        int t = (int)(column % PANEL_TOKENS);
-        if (m->form.bits == 16) {
-            kernels()->quant16(row, (size_t)d, &p, t, g0, g1);
-            continue;
-        }
-        kernels()->quant8(row, (size_t)d, &p, t, g0, g1);
-        if (m->form.fine) { /* 12 is even: both columns are in one panel */
-            quantise_rest(row, (size_t)d, &p, t, g0, g1);
-        }
-    }
-}
-
 /* One row of weights against tokens [0, n), n <= ROW_TOKENS: the row is dequantised in pieces that
  * stay in the cache, and each token's sum grows piece by piece, in the same order for any n. */
 enum { ROW_TOKENS = 64, ROW_PIECE = 512 };
 
-static void mul_row(const struct mat *m, size_t row, const float *x, size_t n, float *y, size_t ldy)
+static void mul_row(const struct mat *m, size_t row, const float *x, size_t n, bool add, float *y,
+                    size_t ldy)
 {
     const struct type_info *info = type_info(m->type);
     const uint8_t *bytes = (const uint8_t *)m->source.data + row * tensor_row_bytes(&m->source);
@@ -226,19 +119,19 @@ static void mul_row(const struct mat *m, size_t row, const float *x, size_t n, f
         }
     }
     for (size_t i = 0; i < n; i++) {
-        y[i * ldy] = sums[i];
+        y[i * ldy] = add ? y[i * ldy] + sums[i] : sums[i];
     }
 }
 
-static void mul_exact(const struct worker *w, const struct mat *m, const struct act *a, float *y,
-                      size_t ldy)
+static void mul_exact(const struct worker *w, const struct mat *m, const struct act_rows *a,
+                      bool add, float *y, size_t ldy)
 {
     size_t first, last, n = (size_t)a->n;
     team_share(w, (size_t)m->rows, STRIP_ROWS, &first, &last);
     for (size_t i = 0; i < n; i += ROW_TOKENS) {
         size_t tokens = n - i < ROW_TOKENS ? n - i : ROW_TOKENS;
         for (size_t r = first; r < last; r++) {
-            mul_row(m, r, a->f32 + i * (size_t)a->d, tokens, y + i * ldy + r, ldy);
+            mul_row(m, r, a->f32 + i * (size_t)a->d, tokens, add, y + i * ldy + r, ldy);
         }
     }
 }
@@ -246,11 +139,13 @@ static void mul_exact(const struct worker *w, const struct mat *m, const struct 
 /* What one worker needs for the strips of a product. */
 struct product {
     const struct mat *m;
-    const struct act *a;
+    const struct act_rows *a;
     const float *units;
-    size_t groups, strip_bytes, value_bytes, tile_bytes, ldy; /* tile: a strip as multiplied */
+    size_t groups, strip_bytes, value_bytes, tile_bytes; /* tile: a strip as multiplied */
     int64_t columns;
-    float *y;
+    float *y; /* of row0 */
+    size_t ldy, row0;
+    unsigned how; /* of kernels.put */
 };
 
 /* Scales a tile's rows by their units and puts them into y; `column` counts as the panels do. */
@@ -259,8 +154,8 @@ static void put_tile(const struct product *p, size_t strip, int n_strips, size_t
 {
     size_t row = strip * STRIP_ROWS, left = (size_t)p->m->rows - row;
     size_t width = (size_t)n_strips * STRIP_ROWS, step = p->m->form.fine ? 2 : 1;
-    kernels()->put(tile, n / (int)step, step == 2, p->units + row, left < width ? left : width,
-                   p->y + column / step * p->ldy + row, p->ldy);
+    kernels()->put(tile, n / (int)step, p->how, p->units + row, left < width ? left : width,
+                   p->y + column / step * p->ldy + (row - p->row0), p->ldy);
 }
 
 /* 4-bit strips as they are: a few tokens (up to here unpacking costs more than it saves), or no
@@ -327,47 +222,121 @@ static size_t block_strips(const struct worker *w, const struct product *p)
     return n <= room ? n : room & ~(size_t)1;
 }
 
-void op_mul(const struct worker *w, const struct mat *m, const struct act *a, float *y, int64_t ldy)
+static struct product product_of(const struct worker *w, const struct mat *m, const struct act *a)
 {
-    assert(a->d == m->cols);
-    if (!m->form.bits) {
-        mul_exact(w, m, a, y, (size_t)ldy);
-        return;
-    }
+    const struct act_rows *r = &a->rows[w->index];
+    assert(r->d == m->cols);
     struct product p = {.m = m,
-                        .a = a,
+                        .a = r,
                         .units = mat_units(m),
                         .groups = mat_groups(m),
-                        .ldy = (size_t)ldy,
-                        .columns = columns_of(m, a->n),
-                        .y = y};
+                        .columns = columns_of(m, r->n),
+                        .how = m->form.fine ? PUT_PAIRS : 0};
     p.strip_bytes = strip_bytes(&m->form, p.groups);
     p.value_bytes = strip_value_bytes(&m->form, p.groups);
     p.tile_bytes = m->form.bits == 4 ? 2 * p.value_bytes : p.value_bytes;
-    size_t first, last, strips = mat_strips(m), block = block_strips(w, &p);
-    bool direct = m->form.bits == 4 && (p.columns <= DIRECT4_TOKENS || !block);
+    return p;
+}
+
+/* Strips [first, last) by the calling worker. */
+static void mul_strips(const struct worker *w, const struct product *p, size_t first, size_t last)
+{
+    size_t block = block_strips(w, p);
+    bool direct = p->m->form.bits == 4 && (p->columns <= DIRECT4_TOKENS || !block);
     block = block ? block : 2;
-    team_share(w, strips, 2, &first, &last);
     for (size_t s = first; s < last; s += block) {
         size_t n = last - s < block ? last - s : block;
         if (direct) {
-            mul_direct4(&p, s, n);
+            mul_direct4(p, s, n);
         } else {
-            mul_block(w, &p, s, n);
+            mul_block(w, p, s, n);
+        }
+    }
+}
+
+static void mul(const struct worker *w, const struct mat *m, const struct act *a, bool add,
+                float *y, int64_t ldy)
+{
+    if (!m->form.bits) {
+        mul_exact(w, m, &a->rows[w->index], add, y, (size_t)ldy);
+        return;
+    }
+    struct product p = product_of(w, m, a);
+    size_t first, last;
+    p.y = y;
+    p.ldy = (size_t)ldy;
+    p.how |= add ? PUT_ADD : 0;
+    team_share(w, mat_strips(m), 2, &first, &last);
+    mul_strips(w, &p, first, last);
+}
+
+void op_mul(const struct worker *w, const struct mat *m, const struct act *a, float *y, int64_t ldy)
+{
+    mul(w, m, a, false, y, ldy);
+}
+
+void op_mul_add(const struct worker *w, const struct mat *m, const struct act *a, float *y,
+                int64_t ldy)
+{
+    mul(w, m, a, true, y, ldy);
+}
+
+void op_silu_act(const struct worker *w, const float *gate_up, int64_t n, int64_t ff, float *y,
+                 struct act *b, const struct mat *down)
+{
+    size_t first, last, width = (size_t)ff;
+    team_share(w, width, 16, &first, &last);
+    for (size_t i = 0; i < (size_t)n; i++) {
+        const float *gate = gate_up + i * 2 * width + first;
+        kernels()->silu_mul(gate, gate + width, last - first, y + i * width + first);
+    }
+    team_barrier(w);
+    op_act(w, b, y, n, ff, down);
+}
+
+/* Columns of gate and up that are made at a time: their products stay in the second-level cache
+ * until they are bent and quantised. A few tokens take a worker's whole share. */
+enum { SILU_COLUMNS = 256, SILU_VALUES = 1 << 17 };
+
+static void silu_part(const struct worker *w, struct product *p, size_t first, size_t last,
+                      float *tmp, const struct act_rows *b, const struct mat *down)
+{
+    size_t ff = (size_t)p->m->rows / 2, width = last - first;
+    float row[SILU_COLUMNS];
+    p->ldy = 2 * width;
+    for (size_t half = 0; half < 2; half++) {
+        size_t strip = (half * ff + first) / STRIP_ROWS;
+        p->y = tmp + half * width;
+        p->row0 = half * ff + first;
+        mul_strips(w, p, strip, strip + width / STRIP_ROWS);
+    }
+    for (size_t i = 0; i < (size_t)p->a->n; i++) {
+        const float *gate = tmp + i * 2 * width;
+        for (size_t c = 0; c < width; c += SILU_COLUMNS) {
+            size_t n = width - c < SILU_COLUMNS ? width - c : SILU_COLUMNS;
+            kernels()->silu_mul(gate + c, gate + width + c, n, row);
+            act_put(b, down, i, (first + c) / GROUP, row, n);
         }
     }
 }
 
 void op_mul_silu(const struct worker *w, const struct mat *gate_up, const struct act *a, float *tmp,
-                 float *y, int64_t ldy)
+                 float *y, struct act *b, const struct mat *down)
 {
-    size_t ff = (size_t)gate_up->rows / 2, first, last;
-    op_mul(w, gate_up, a, tmp, gate_up->rows);
-    team_barrier(w);
-    team_share(w, ff, 16, &first, &last);
-    for (size_t i = 0; i < (size_t)a->n; i++) {
-        const float *gate = tmp + i * 2 * ff;
-        kernels()->silu_mul(gate + first, gate + ff + first, last - first,
-                            y + i * (size_t)ldy + first);
+    size_t ff = (size_t)gate_up->rows / 2, n = (size_t)a->rows[w->index].n, first, last;
+    bool bytes = down->form.bits == 4 || down->form.bits == 8;
+    if (!gate_up->form.bits || !bytes || ff % STRIP_ROWS) {
+        op_mul(w, gate_up, a, tmp, gate_up->rows);
+        team_barrier(w);
+        op_silu_act(w, tmp, (int64_t)n, (int64_t)ff, y, b, down);
+        return;
     }
+    struct product p = product_of(w, gate_up, a);
+    const struct act_rows *to = act_begin(w, b, y, (int64_t)n, down, false);
+    team_share(w, ff, GROUP, &first, &last);
+    size_t step = n * (last - first) <= SILU_VALUES ? last - first : SILU_COLUMNS;
+    for (size_t c = first; c < last; c += step) {
+        silu_part(w, &p, c, last - c < step ? last : c + step, tmp + 2 * n * first, to, down);
+    }
+    team_barrier(w);
 }

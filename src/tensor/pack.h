@@ -20,6 +20,42 @@ size_t strip_value_bytes(const struct mat_form *f, size_t groups);
 size_t factor_bytes(const struct mat_form *f); /* per group, 4 and 8 bits */
 size_t strip_bytes(const struct mat_form *f, size_t groups);
 
+/* What one worker last prepared; see struct act. */
+struct act_rows {
+    _Alignas(64) const float *f32; /* the rows themselves, for the exact path */
+    uint8_t *panels;               /* shared by all workers, or `own` */
+    int64_t n, d;
+    uint8_t *own;
+    float *row; /* room for a row */
+};
+
+/* What a product sees: with fine activations every token counts twice. */
+static inline int64_t columns_of(const struct mat *m, int64_t n)
+{
+    return m->form.fine ? 2 * n : n;
+}
+
+static inline size_t panel_count(int64_t n)
+{
+    return ((size_t)n + PANEL_TOKENS - 1) / PANEL_TOKENS;
+}
+
+/* Panel `p` of n columns; every panel but the last is full. */
+static inline struct act_panel panel_at(const struct act_rows *r, size_t groups, int64_t n,
+                                        size_t p)
+{
+    size_t left = (size_t)n - p * PANEL_TOKENS;
+    int nt = left < PANEL_TOKENS ? (int)left : PANEL_TOKENS;
+    return act_panel_view(r->panels + p * act_panel_bytes(groups, PANEL_TOKENS), groups, nt);
+}
+
+/* Says for the calling worker that `a` will hold n rows of m's columns. */
+struct act_rows *act_begin(const struct worker *w, const struct act *a, const float *x, int64_t n,
+                           const struct mat *m, bool own);
+/* Quantises values x[n] of a token, from group g0 on: a multiple of 8 for 16-bit products. */
+void act_put(const struct act_rows *r, const struct mat *m, size_t token, size_t g0, const float *x,
+             size_t n);
+
 /* The scale of a token's group from its peak magnitude (as bits): 0 for nothing, NaN for what
  * cannot be quantised, else peak / levels rounded up to 22 bits of mantissa. */
 float quant_scale(uint32_t peak_bits, float levels);

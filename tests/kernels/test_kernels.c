@@ -324,16 +324,17 @@ static void check_probes(void)
 static void check_put(void)
 {
     for (size_t width = 1; width <= 32; width++) {
-        _Alignas(64) float tile[PANEL_TOKENS * 32], unit[32], want[12 * 40], got[12 * 40];
-        fill_normal(tile, PANEL_TOKENS * 32);
-        fill_normal(unit, 32);
-        memset(want, 0, sizeof want);
-        memset(got, 0, sizeof got);
-        bool pairs = width % 2;
-        int n = 1 + (int)below(pairs ? 6 : 12);
-        scalar->put(tile, n, pairs, unit, width, want, 40);
-        tested->put(tile, n, pairs, unit, width, got, 40);
-        CHECK(memcmp(want, got, sizeof want) == 0, "put %zu rows of %d", width, n);
+        for (unsigned how = 0; how < 4; how++) {
+            _Alignas(64) float tile[PANEL_TOKENS * 32], unit[32], want[12 * 40], got[12 * 40];
+            fill_normal(tile, PANEL_TOKENS * 32);
+            fill_normal(unit, 32);
+            fill_normal(want, 12 * 40);
+            memcpy(got, want, sizeof want);
+            int n = 1 + (int)below(how & PUT_PAIRS ? 6 : 12);
+            scalar->put(tile, n, how, unit, width, want, 40);
+            tested->put(tile, n, how, unit, width, got, 40);
+            CHECK(memcmp(want, got, sizeof want) == 0, "put %zu rows of %d, %u", width, n, how);
+        }
     }
 }
 
@@ -436,7 +437,6 @@ static void time_op(const struct worker *w, void *ctx)
 {
     struct op_timing *t = ctx;
     op_act(w, &t->a, t->x, t->n, t->m.cols, &t->m);
-    team_barrier(w);
     op_mul(w, &t->m, &t->a, t->y, t->m.rows);
 }
 
@@ -479,7 +479,7 @@ static void time_type(struct team *team, enum tensor_type type, int64_t rows, in
     t.data = data;
     const struct tensor *one = &t;
     struct op_timing o = {.n = 504};
-    if (mat_init(&o.m, &one, 1, MUL_DEFAULT, team, NULL) || act_init(&o.a, 504, cols, NULL)) {
+    if (mat_init(&o.m, &one, 1, MUL_DEFAULT, team, NULL) || act_init(&o.a, team, 504, cols, NULL)) {
         abort();
     }
     o.x = allocate((size_t)(504 * cols) * 4);

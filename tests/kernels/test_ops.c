@@ -81,7 +81,6 @@ static void run_product(const struct worker *w, void *ctx)
 {
     struct product *p = ctx;
     op_act(w, p->a, p->x, p->n, p->m->cols, p->m);
-    team_barrier(w);
     op_mul(w, p->m, p->a, p->y, p->m->rows);
 }
 
@@ -129,12 +128,12 @@ static void check_type(enum tensor_type type, enum mul_mode mode, double bound)
     b.data = random_weights(type, (size_t)(cols * 33));
     const struct tensor *tensors[] = {&a, &b};
     float *x = normals((size_t)(N * cols)), *y = normals(N * 103), *z = normals(N * 103);
-    struct act act;
     struct err e = {0};
-    assert_ok_err(act_init(&act, 64, 1024, &e), &e);
     for (int threads = 1; threads <= 3; threads++) {
         struct team *team = team_of(threads);
         struct mat m;
+        struct act act;
+        assert_ok_err(act_init(&act, team, 64, 1024, &e), &e);
         assert_ok_err(mat_init(&m, tensors, 2, mode, team, &e), &e);
         assert_int_equal(m.rows, 103);
         struct product p = {&m, &act, x, N, threads == 1 ? y : z};
@@ -153,9 +152,9 @@ static void check_type(enum tensor_type type, enum mul_mode mode, double bound)
             assert_memory_equal(y + 3 * 103, z, (size_t)n * 103 * 4);
         }
         mat_fini(&m);
+        act_fini(&act);
         team_close(team);
     }
-    act_fini(&act);
     free((void *)(uintptr_t)a.data);
     free((void *)(uintptr_t)b.data);
     free(x);
@@ -171,6 +170,101 @@ static void products_of_every_type(void **state)
         check_type(all_types[i], MUL_EXACT, 2e-6);
         check_type(all_types[i], MUL_DEFAULT, info->block_elems == 1 ? 6e-4 : 9e-3);
         check_type(all_types[i], MUL_FINE, info->block_elems == 1 ? 6e-4 : 3e-4);
+    }
+}
+
+/* A gated feed-forward layer with its residual, fused and in single steps: the same bits. */
+enum { FF_IN = 256, FF = 96, FF_OUT = 70 };
+struct gated {
+    struct mat up, down;
+    struct act a, b;
+    const float *x, *gain;
+    int64_t n;
+    float *h, *tmp, *y, *out;
+    bool fused;
+};
+
+static void run_gated(const struct worker *w, void *ctx)
+{
+    struct gated *g = ctx;
+    size_t first, last;
+    if (g->fused) {
+        op_norm_act(w, &g->a, g->x, g->gain, 1e-5f, g->n, FF_IN, &g->up, g->h);
+        op_mul_silu(w, &g->up, &g->a, g->tmp, g->y, &g->b, &g->down);
+        op_mul_add(w, &g->down, &g->b, g->out, FF_OUT);
+        return;
+    }
+    op_rmsnorm(w, g->x, g->gain, 1e-5f, g->n, FF_IN, g->h);
+    team_barrier(w);
+    op_act(w, &g->a, g->h, g->n, FF_IN, &g->up);
+    op_mul(w, &g->up, &g->a, g->tmp, 2 * FF);
+    team_barrier(w);
+    op_silu_act(w, g->tmp, g->n, FF, g->y, &g->b, &g->down);
+    op_mul(w, &g->down, &g->b, g->h, FF_OUT);
+    team_barrier(w);
+    team_share(w, (size_t)g->n * FF_OUT, 1, &first, &last);
+    for (size_t i = first; i < last; i++) {
+        g->out[i] += g->h[i];
+    }
+}
+
+static void check_gated(enum tensor_type up, enum tensor_type down, enum mul_mode mode)
+{
+    enum { N = 29 };
+    struct tensor tensors[] = {{.type = up, .n_dims = 2, .ne = {FF_IN, FF, 1, 1}},
+                               {.type = up, .n_dims = 2, .ne = {FF_IN, FF, 1, 1}},
+                               {.type = down, .n_dims = 2, .ne = {FF, FF_OUT, 1, 1}}};
+    const struct tensor *views[] = {&tensors[0], &tensors[1], &tensors[2]};
+    float *x = normals(N * FF_IN), *gain = normals(FF_IN), *start = normals(N * FF_OUT);
+    float *h = normals(N * FF_IN), *tmp = normals(N * FF * 2), *y = normals(N * FF);
+    float *want = normals(N * FF_OUT), *got = normals(N * FF_OUT);
+    struct err e = {0};
+    tensors[0].data = random_weights(up, FF * FF_IN);
+    tensors[1].data = random_weights(up, FF * FF_IN);
+    tensors[2].data = random_weights(down, FF_OUT * FF);
+    for (int threads = 1; threads <= 5; threads += 2) {
+        struct team *team = team_of(threads);
+        struct gated g = {.x = x, .gain = gain, .h = h, .tmp = tmp, .y = y};
+        assert_ok_err(mat_init(&g.up, views, 2, mode, team, &e), &e);
+        assert_ok_err(mat_init(&g.down, views + 2, 1, mode, team, &e), &e);
+        assert_ok_err(act_init(&g.a, team, N, FF_IN, &e), &e);
+        assert_ok_err(act_init(&g.b, team, N, FF, &e), &e);
+        for (g.n = 1; g.n <= N; g.n += g.n < 3 ? 1 : 13) {
+            size_t bytes = (size_t)g.n * FF_OUT * sizeof(float);
+            memcpy(want, start, bytes);
+            memcpy(got, start, bytes);
+            g.out = want;
+            g.fused = false;
+            team_run(team, run_gated, &g);
+            g.out = got;
+            g.fused = true;
+            team_run(team, run_gated, &g);
+            assert_memory_equal(got, want, bytes);
+        }
+        mat_fini(&g.up);
+        mat_fini(&g.down);
+        act_fini(&g.a);
+        act_fini(&g.b);
+        team_close(team);
+    }
+    for (int i = 0; i < 3; i++) {
+        free((void *)(uintptr_t)tensors[i].data);
+    }
+    float *all[] = {x, gain, start, h, tmp, y, want, got};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        free(all[i]);
+    }
+}
+
+static void fused_layers_give_the_bits_of_single_steps(void **state)
+{
+    (void)state;
+    check_gated(TYPE_F16, TYPE_F16, MUL_DEFAULT);
+    check_gated(TYPE_Q4_0, TYPE_BF16, MUL_DEFAULT);
+    check_gated(TYPE_Q8_0, TYPE_Q5_1, MUL_FINE);
+    check_gated(TYPE_F16, TYPE_Q4_1, MUL_EXACT);
+    for (size_t i = 0; i < sizeof all_types / sizeof all_types[0]; i++) {
+        check_gated(all_types[i], i % 2 ? TYPE_Q4_1 : TYPE_Q8_0, MUL_DEFAULT);
     }
 }
 
@@ -388,7 +482,7 @@ static void attention_over_packed_rows(void **state)
 }
 
 struct elementwise {
-    float *x, *y, *gain, *bias;
+    float *x, *y, *gain, *bias, *turns;
     const int32_t *pos;
     const struct rope *rope;
 };
@@ -400,7 +494,9 @@ static void run_elementwise(const struct worker *w, void *ctx)
     op_rmsnorm(w, e->x, e->gain, 1e-5f, E_ROWS, E_DIM, e->y);
     op_layernorm(w, e->x, e->y + E_ROWS * E_DIM, e->gain, e->bias, 1e-5f, E_ROWS, E_DIM,
                  e->y + 2 * E_ROWS * E_DIM);
-    op_rope(w, e->rope, e->y + 3 * E_ROWS * E_DIM, E_DIM, e->pos, E_ROWS, 3, 24);
+    op_rope_turns(w, e->rope, e->pos, E_ROWS, e->turns);
+    team_barrier(w);
+    op_rope(w, e->rope, e->turns, e->y + 3 * E_ROWS * E_DIM, E_DIM, E_ROWS, 3, 24);
     op_gelu(w, e->y + 4 * E_ROWS * E_DIM, E_DIM, E_ROWS, E_DIM);
 }
 
@@ -412,8 +508,9 @@ static void rows_are_normalised_rotated_bent(void **state)
     static const int32_t pos[E_ROWS] = {0, 1, 7, 100, 4000};
     for (int neox = 0; neox < 2; neox++) {
         struct rope rope = {inv_freq, 16, 1.25f, neox != 0};
-        struct elementwise e = {
-            normals(SIZE), normals(5 * SIZE), normals(E_DIM), normals(E_DIM), pos, &rope};
+        struct elementwise e = {normals(SIZE),  normals(5 * SIZE),    normals(E_DIM),
+                                normals(E_DIM), normals(E_ROWS * 16), pos,
+                                &rope};
         float *before = normals(5 * SIZE), *want = normals(SIZE);
         memcpy(before, e.y, 5 * SIZE * 4);
         struct team *team = team_of(2);
@@ -458,6 +555,7 @@ static void rows_are_normalised_rotated_bent(void **state)
         free(e.y);
         free(e.gain);
         free(e.bias);
+        free(e.turns);
         free(before);
         free(want);
     }
@@ -474,6 +572,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(products_of_every_type, seed),
+        cmocka_unit_test_setup(fused_layers_give_the_bits_of_single_steps, seed),
         cmocka_unit_test_setup(bad_shapes_are_refused, seed),
         cmocka_unit_test_setup(attention_over_blocks, seed),
         cmocka_unit_test_setup(attention_over_packed_rows, seed),

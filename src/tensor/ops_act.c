@@ -1,0 +1,181 @@
+/* Activations made ready for products: see ops.h; layout and arithmetic of a panel are in
+ * kernels.h.
+ *
+ * Many rows are dealt out among the workers into shared panels, and a barrier follows. A few rows
+ * each worker prepares whole, into a panel of its own: a decoded token of 2,048 values costs one to
+ * two microseconds, hardly more than the two barriers (norm, quantise) that sharing it would take,
+ * and its panel then lies in the cache that reads it. */
+#include "tensor/pack.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum { OWN_VALUES = 8192 }; /* rows times columns that a worker prepares for itself */
+
+static size_t own_bytes(int64_t max_d)
+{
+    size_t groups = OWN_VALUES / GROUP + PANEL_TOKENS; /* each row may end in a part of a group */
+    size_t row = ((size_t)max_d * sizeof(float) + 63) & ~(size_t)63;
+    return act_panel_bytes(groups, 2) + row; /* 2: MUL_FINE */
+}
+
+enum status act_init(struct act *a, const struct team *team, int64_t max_n, int64_t max_d,
+                     struct err *e)
+{
+    size_t groups = ((size_t)max_d + GROUP - 1) / GROUP, workers = (size_t)team_size(team);
+    size_t bytes = 0, own = own_bytes(max_d), all;
+    struct act r = {.max_n = max_n, .max_d = max_d};
+    /* Twice the tokens, for MUL_FINE. */
+    if (size_mul(panel_count(2 * max_n), act_panel_bytes(groups, PANEL_TOKENS), &bytes) &&
+        size_mul(workers, own, &all) && size_add(all, bytes, &all)) {
+        r.quant = mem_aligned(all, 1);
+        r.quant_bytes = all;
+        r.rows = mem_aligned(workers, sizeof *r.rows);
+    }
+    if (!r.quant || !r.rows) {
+        act_fini(&r);
+        return err_set(e, ERR_MEMORY, NULL, "no memory for activations of %lld x %lld",
+                       (long long)max_n, (long long)max_d);
+    }
+    for (size_t i = 0; i < workers; i++) {
+        r.rows[i].row = (float *)(void *)((uint8_t *)r.quant + bytes + i * own);
+        r.rows[i].own = (uint8_t *)(r.rows[i].row + (((size_t)max_d + 15) & ~(size_t)15));
+    }
+    *a = r;
+    return OK;
+}
+
+void act_fini(struct act *a)
+{
+    if (a) {
+        free(a->quant);
+        free(a->rows);
+        *a = (struct act){0};
+    }
+}
+
+/* The same panel from group g on (a multiple of SPAN), as a panel of its own. */
+static struct act_panel panel_from(struct act_panel p, const struct mat *m, size_t g)
+{
+    size_t at = g * (size_t)p.nt;
+    p.groups -= g;
+    if (m->form.bits == 16) {
+        p.q16 += GROUP * at;
+        p.xs += at / (I16_BLOCK / GROUP);
+        return p;
+    }
+    p.q += GROUP * at;
+    p.xs += at;
+    p.bias_xs += at;
+    p.init += at;
+    p.xsum += at;
+    p.half_init += 2 * at;
+    p.half_xsum += 2 * at;
+    return p;
+}
+
+enum { SPAN = 4 * I16_BLOCK / GROUP }; /* groups that are quantised at a time */
+
+/* Column t of the panel is done for its first groups, made from x[n]: what it leaves over becomes
+ * column t + 1. */
+static void quantise_rest(const float *x, size_t n, struct act_panel *p, int t)
+{
+    float rest[SPAN * GROUP];
+    size_t nt = (size_t)p->nt;
+    for (size_t c = 0; c < n; c++) {
+        float scale = p->xs[c / GROUP * nt + (size_t)t];
+        rest[c] = x[c] - (float)p->q[(c / 4 * nt + (size_t)t) * 4 + c % 4] * scale;
+    }
+    kernels()->quant8(rest, n, p, t + 1, 0, (n + GROUP - 1) / GROUP);
+}
+
+void act_put(const struct act_rows *r, const struct mat *m, size_t token, size_t g0, const float *x,
+             size_t n)
+{
+    size_t column = (size_t)columns_of(m, (int64_t)token);
+    struct act_panel p = panel_at(r, mat_groups(m), columns_of(m, r->n), column / PANEL_TOKENS);
+    int t = (int)(column % PANEL_TOKENS);
+    for (size_t c = 0; c < n; c += SPAN * GROUP) {
+        struct act_panel at = panel_from(p, m, g0 + c / GROUP);
+        size_t len = n - c < SPAN * GROUP ? n - c : SPAN * GROUP;
+        if (m->form.bits == 16) {
+            kernels()->quant16(x + c, len, &at, t, 0, (len + GROUP - 1) / GROUP);
+            continue;
+        }
+        kernels()->quant8(x + c, len, &at, t, 0, (len + GROUP - 1) / GROUP);
+        if (m->form.fine) { /* 12 is even: both columns are in one panel */
+            quantise_rest(x + c, len, &at, t);
+        }
+    }
+}
+
+struct act_rows *act_begin(const struct worker *w, const struct act *a, const float *x, int64_t n,
+                           const struct mat *m, bool own)
+{
+    assert(n <= a->max_n && m->cols <= a->max_d);
+    struct act_rows *r = &a->rows[w->index];
+    r->f32 = x;
+    r->n = n;
+    r->d = m->cols;
+    r->panels = own ? r->own : a->quant;
+    return r;
+}
+
+bool act_serves(const struct mat *m, const struct mat *other)
+{
+    bool words = m->form.bits == 16, bytes = m->form.bits && !words;
+    return words == (other->form.bits == 16) && bytes == (other->form.bits && !words) &&
+           m->form.fine == other->form.fine;
+}
+
+static bool wants_own(const struct worker *w, const struct mat *m, int64_t n)
+{
+    return w->count > 1 && n * m->cols <= OWN_VALUES && columns_of(m, n) <= PANEL_TOKENS;
+}
+
+void op_act(const struct worker *w, struct act *a, const float *x, int64_t n, int64_t d,
+            const struct mat *m)
+{
+    assert(d == m->cols);
+    bool own = wants_own(w, m, n);
+    const struct act_rows *r = act_begin(w, a, x, n, m, own);
+    if (!m->form.bits) {
+        return;
+    }
+    /* Items: (token, span of columns), so that one token's quantisation is shared too. */
+    size_t cols = (size_t)d, spans = (mat_groups(m) + SPAN - 1) / SPAN;
+    size_t first = 0, last = (size_t)n * spans;
+    if (!own) {
+        team_share(w, last, 1, &first, &last);
+    }
+    for (size_t i = first; i < last; i++) {
+        size_t token = i / spans, c = i % spans * SPAN * GROUP;
+        size_t len = cols - c < SPAN * GROUP ? cols - c : SPAN * GROUP;
+        act_put(r, m, token, c / GROUP, x + token * cols + c, len);
+    }
+    if (!own) {
+        team_barrier(w);
+    }
+}
+
+void op_norm_act(const struct worker *w, struct act *a, const float *x, const float *gain,
+                 float eps, int64_t n, int64_t d, const struct mat *m, float *y)
+{
+    assert(d == m->cols);
+    bool exact = !m->form.bits, own = wants_own(w, m, n) && !exact;
+    const struct act_rows *r = act_begin(w, a, y, n, m, own);
+    size_t first = 0, last = (size_t)n, cols = (size_t)d;
+    if (!own) {
+        team_share(w, last, 1, &first, &last);
+    }
+    for (size_t i = first; i < last; i++) {
+        float *to = exact ? y + i * cols : r->row;
+        kernels()->rmsnorm(x + i * cols, gain, eps, cols, to);
+        if (!exact) {
+            act_put(r, m, i, 0, to, cols);
+        }
+    }
+    if (!own) {
+        team_barrier(w);
+    }
+}
