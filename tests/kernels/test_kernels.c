@@ -173,7 +173,6 @@ static void check_products(const struct mat_form *form)
 static double distance(const float *a, const float *b, size_t n)
 {
     double most = 0, size = 1e-20; /* silu(-100) is nothing, not a size */
-    ;
     for (size_t i = 0; i < n; i++) {
         most = fmax(most, fabs((double)a[i] - (double)b[i]));
         size = fmax(size, fabs((double)b[i]));
