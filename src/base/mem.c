@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 bool size_mul(size_t a, size_t b, size_t *out)
 {
@@ -38,6 +40,63 @@ void *mem_aligned(size_t count, size_t item_bytes)
         memset(p, 0, n ? n : 64);
     }
     return p;
+}
+
+/* Sanitizers guard the heap, not mappings. */
+#if defined(__SANITIZE_ADDRESS__)
+#define HEAP_ONLY 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer)
+#define HEAP_ONLY 1
+#endif
+#endif
+
+#ifdef HEAP_ONLY
+void *mem_large(size_t count, size_t item_bytes)
+{
+    return mem_aligned(count, item_bytes);
+}
+
+void mem_large_free(void *p)
+{
+    free(p);
+}
+#else
+enum { LARGE_HEAD = 64 }; /* holds the mapping's size, before the caller's bytes */
+
+void *mem_large(size_t count, size_t item_bytes)
+{
+    size_t n;
+    if (!size_mul(count, item_bytes, &n) || !size_add(n, LARGE_HEAD, &n)) {
+        return NULL;
+    }
+    void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) {
+        return NULL;
+    }
+    memcpy(p, &n, sizeof n);
+    return (unsigned char *)p + LARGE_HEAD;
+}
+
+void mem_large_free(void *p)
+{
+    if (p) {
+        unsigned char *base = (unsigned char *)p - LARGE_HEAD;
+        size_t n;
+        memcpy(&n, base, sizeof n);
+        (void)munmap(base, n);
+    }
+}
+#endif
+
+void mem_release_mapped(const void *p, size_t bytes)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t first = ((uintptr_t)p + page - 1) & ~(page - 1);
+    uintptr_t last = ((uintptr_t)p + bytes) & ~(page - 1);
+    if (first < last) {
+        (void)madvise((void *)first, last - first, MADV_DONTNEED);
+    }
 }
 
 struct arena_block {

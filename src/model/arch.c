@@ -177,7 +177,7 @@ static enum status init_mat(struct loader *l, const char *label,
                             const struct named_tensor *const *t, int n, enum mul_mode mode,
                             struct mat *out)
 {
-    const struct tensor *views[PROJ_MAX];
+    const struct tensor *views[PROJ_MAX] = {NULL};
     for (int i = 0; i < n; i++) {
         views[i] = &t[i]->t;
     }
@@ -185,6 +185,9 @@ static enum status init_mat(struct loader *l, const char *label,
     if (s) {
         (void)err_prefix(l->e, "%s: tensor %s", t[0]->file, t[0]->name);
         return s;
+    }
+    for (int i = 0; i < n && out->packed; i++) {
+        weights_release(l->m->w, &t[i]->t);
     }
     l->m->mats[l->m->n_mats++] = (struct mat_entry){label, out};
     return OK;

@@ -43,7 +43,7 @@ static enum status allocate(struct kv *kv, enum tensor_type type, const struct h
                        (long long)kv->n_blocks * KV_BLOCK);
     }
     kv->bytes = all;
-    kv->pool = mem_aligned(all, 1);
+    kv->pool = mem_large(all, 1);
     kv->layers = mem_aligned((size_t)kv->n_layers, sizeof *kv->layers);
     kv->free_blocks = mem_aligned((size_t)kv->n_blocks, sizeof *kv->free_blocks);
     if (!kv->pool || !kv->layers || !kv->free_blocks) {
@@ -95,7 +95,7 @@ void kv_close(struct kv *kv)
     }
     free(kv->free_blocks);
     free(kv->layers);
-    free(kv->pool);
+    mem_large_free(kv->pool);
     free(kv);
 }
 

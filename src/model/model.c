@@ -14,12 +14,12 @@ static enum status allocate_buffers(struct model *m, struct err *e)
     const struct hparams *hp = &m->hp;
     size_t n = (size_t)m->max_batch, d = (size_t)hp->d_model, ff = (size_t)hp->d_ff;
     size_t q = (size_t)q_dim(hp), qkv = q + 2 * (size_t)kv_dim(hp);
-    m->x = mem_aligned(n, d * sizeof(float));
-    m->h = mem_aligned(n, d * sizeof(float));
-    m->qkv = mem_aligned(n, qkv * sizeof(float));
-    m->attn = mem_aligned(n, q * sizeof(float));
-    m->ff_tmp = hp->is_encoder ? NULL : mem_aligned(n, 2 * ff * sizeof(float));
-    m->ff = mem_aligned(n, ff * sizeof(float));
+    m->x = mem_large(n, d * sizeof(float));
+    m->h = mem_large(n, d * sizeof(float));
+    m->qkv = mem_large(n, qkv * sizeof(float));
+    m->attn = mem_large(n, q * sizeof(float));
+    m->ff_tmp = hp->is_encoder ? NULL : mem_large(n, 2 * ff * sizeof(float));
+    m->ff = mem_large(n, ff * sizeof(float));
     m->turns = mem_aligned(n, ((size_t)hp->rope.rot_dim + 1) * sizeof(float));
     m->ids = mem_aligned(n, sizeof *m->ids);
     m->pos = mem_aligned(n, sizeof *m->pos);
@@ -190,10 +190,13 @@ void model_close(struct model *m)
     mat_fini(&m->head);
     act_fini(&m->act);
     act_fini(&m->ff_act);
-    void *buffers[] = {m->x,     m->h,   m->qkv, m->attn,       m->ff_tmp, m->ff,
-                       m->turns, m->ids, m->pos, m->logit_rows, m->starts, m->seqs};
-    for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++) {
-        free(buffers[i]);
+    void *large[] = {m->x, m->h, m->qkv, m->attn, m->ff_tmp, m->ff};
+    for (size_t i = 0; i < sizeof large / sizeof large[0]; i++) {
+        mem_large_free(large[i]);
+    }
+    void *small[] = {m->turns, m->ids, m->pos, m->logit_rows, m->starts, m->seqs};
+    for (size_t i = 0; i < sizeof small / sizeof small[0]; i++) {
+        free(small[i]);
     }
     team_close(m->team);
     vocab_close(m->vocab);

@@ -30,44 +30,39 @@ static bool grow(void **items, size_t n, size_t *cap, size_t item)
     return true;
 }
 
-enum status meta_table_add(struct meta_table *t, const struct meta *m, bool *taken)
+/* Makes room for one more of n items and gives it the name, unless that is taken. */
+static enum status claim(void **items, size_t n, size_t *cap, size_t item, struct map *names,
+                         const char *name, bool *taken)
 {
     uint32_t i;
-    size_t len = strlen(m->key);
-    *taken = map_get(&t->by_key, m->key, len, &i);
+    size_t len = strlen(name);
+    *taken = map_get(names, name, len, &i);
     if (*taken) {
         return OK;
     }
+    return grow(items, n, cap, item) ? map_put(names, name, len, (uint32_t)n) : ERR_MEMORY;
+}
+
+enum status meta_table_add(struct meta_table *t, const struct meta *m, bool *taken)
+{
     void *items = t->items;
-    if (!grow(&items, t->n, &t->cap, sizeof *t->items)) {
-        return ERR_MEMORY;
-    }
+    enum status s = claim(&items, t->n, &t->cap, sizeof *m, &t->by_key, m->key, taken);
     t->items = items;
-    if (map_put(&t->by_key, m->key, len, (uint32_t)t->n)) {
-        return ERR_MEMORY;
+    if (!s && !*taken) {
+        t->items[t->n++] = *m;
     }
-    t->items[t->n++] = *m;
-    return OK;
+    return s;
 }
 
 enum status tensor_table_add(struct tensor_table *t, const struct named_tensor *n, bool *taken)
 {
-    uint32_t i;
-    size_t len = strlen(n->name);
-    *taken = map_get(&t->by_name, n->name, len, &i);
-    if (*taken) {
-        return OK;
-    }
     void *items = t->items;
-    if (!grow(&items, t->n, &t->cap, sizeof *t->items)) {
-        return ERR_MEMORY;
-    }
+    enum status s = claim(&items, t->n, &t->cap, sizeof *n, &t->by_name, n->name, taken);
     t->items = items;
-    if (map_put(&t->by_name, n->name, len, (uint32_t)t->n)) {
-        return ERR_MEMORY;
+    if (!s && !*taken) {
+        t->items[t->n++] = *n;
     }
-    t->items[t->n++] = *n;
-    return OK;
+    return s;
 }
 
 const struct meta *meta_table_find(const struct meta_table *t, const char *key)
@@ -192,6 +187,18 @@ static int by_place(const void *a, const void *b)
     uintptr_t p = (uintptr_t)x->t.data;
     uintptr_t q = (uintptr_t)y->t.data;
     return p < q ? -1 : p > q;
+}
+
+void weights_release(const struct weights *w, const struct tensor *t)
+{
+    const uint8_t *p = t->data;
+    size_t n = tensor_bytes(t);
+    for (size_t i = 0; i < w->n_maps; i++) { /* what is no mapping would not come back */
+        const struct file_map *f = &w->maps[i];
+        if (p >= f->data && n <= f->size && (size_t)(p - f->data) <= f->size - n) {
+            mem_release_mapped(p, n);
+        }
+    }
 }
 
 enum status weights_check_overlap(const struct tensor_table *t, size_t first, struct err *e)

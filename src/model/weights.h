@@ -42,6 +42,9 @@ const struct named_tensor *weights_at(const struct weights *w, size_t i);
 const struct named_tensor *weights_find(const struct weights *w,
                                         const char *name); /* NULL when absent */
 
+/* The tensor's pages may leave this process's memory until they are read again. */
+void weights_release(const struct weights *w, const struct tensor *t);
+
 /* Metadata. The getters return false when the key is absent or of another kind; integers convert
  * between GGUF's widths when the value fits. */
 enum meta_kind { META_NONE, META_BOOL, META_INT, META_UINT, META_FLOAT, META_STRING, META_ARRAY };

@@ -28,7 +28,7 @@ enum status act_init(struct act *a, const struct team *team, int64_t max_n, int6
     /* Twice the tokens, for MUL_FINE. */
     if (size_mul(panel_count(2 * max_n), act_panel_bytes(groups, PANEL_TOKENS), &bytes) &&
         size_mul(workers, own, &all) && size_add(all, bytes, &all)) {
-        r.quant = mem_aligned(all, 1);
+        r.quant = mem_large(all, 1);
         r.quant_bytes = all;
         r.rows = mem_aligned(workers, sizeof *r.rows);
     }
@@ -48,7 +48,7 @@ enum status act_init(struct act *a, const struct team *team, int64_t max_n, int6
 void act_fini(struct act *a)
 {
     if (a) {
-        free(a->quant);
+        mem_large_free(a->quant);
         free(a->rows);
         *a = (struct act){0};
     }

@@ -38,7 +38,7 @@ static enum status check_shapes(const struct tensor *const *t, int n, struct err
 static enum status concatenate(struct mat *m, const struct tensor *const *t, int n, struct err *e)
 {
     size_t row_bytes = tensor_row_bytes(t[0]);
-    uint8_t *copy = mem_aligned((size_t)m->rows, row_bytes);
+    uint8_t *copy = mem_large((size_t)m->rows, row_bytes);
     if (!copy) {
         return err_set(e, ERR_MEMORY, NULL, "no memory for %lld rows of weights",
                        (long long)m->rows);
@@ -84,7 +84,7 @@ enum status mat_init(struct mat *m, const struct tensor *const *t, int n_tensors
 void mat_fini(struct mat *m)
 {
     if (m) {
-        free(m->packed);
+        mem_large_free(m->packed);
         *m = (struct mat){0};
     }
 }

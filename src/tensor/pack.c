@@ -283,12 +283,12 @@ enum status mat_pack(struct mat *m, const struct tensor *const *t, struct team *
     job.memory_bytes = job.groups * 4 * STRIP_ROWS * sizeof(float) + 64;
     job.memory = mem_aligned((size_t)team_size(team), job.memory_bytes);
     if (size_mul(strips, strip_bytes(&m->form, job.groups) + STRIP_ROWS * 4, &bytes)) {
-        m->packed = mem_aligned(bytes, 1);
+        m->packed = mem_large(bytes, 1);
         m->packed_bytes = bytes;
     }
     if (!job.memory || !m->packed) {
         free(job.memory);
-        free(m->packed);
+        mem_large_free(m->packed);
         return err_set(e, ERR_MEMORY, NULL, "no memory for %lld x %lld packed weights",
                        (long long)m->rows, (long long)m->cols);
     }

@@ -147,7 +147,7 @@ enum status team_open(int n_threads, size_t scratch_bytes, struct team **out, st
     t->spins_idle = crowded ? SPIN_CROWDED : SPIN_IDLE;
     t->workers = calloc((size_t)n, sizeof *t->workers);
     t->threads = calloc((size_t)n, sizeof *t->threads);
-    t->scratch = mem_aligned((size_t)n, each);
+    t->scratch = mem_large((size_t)n, each);
     if (!t->workers || !t->threads || !t->scratch) {
         team_close(t);
         return err_set(e, ERR_MEMORY, NULL, "no memory for a team of %d threads", n);
@@ -213,7 +213,7 @@ void team_close(struct team *t)
     (void)pthread_mutex_destroy(&t->lock);
     free(t->workers);
     free(t->threads);
-    free(t->scratch);
+    mem_large_free(t->scratch);
     free(t);
 }
 
