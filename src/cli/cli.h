@@ -67,6 +67,7 @@ enum option_id {
     O_CTX,
     O_KV_Q8,
     O_EXACT,
+    O_EMBED_PRECISION,
     O_K,
     O_CANDIDATES,
     O_CONTEXT_TOKENS,

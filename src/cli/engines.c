@@ -35,11 +35,16 @@ static enum status open_engine(struct cli *c, const char *name, int64_t n_ctx, s
     const char *path = NULL;
     enum engine_kv kv = ENGINE_KV_DEFAULT;
     enum status s = kv_kind(c, &kv, e);
+    const char *precision = c->values[O_EMBED_PRECISION].s;
+    if (!s && precision && strcmp(precision, "fine") != 0 && strcmp(precision, "int8") != 0) {
+        s = err_set(e, ERR_USAGE, "--embed-precision", "'%s' is not fine or int8", precision);
+    }
     s = s ? s : model_path(c, name, &path, e);
     struct engine_options opt = {.n_threads = (int)c->values[O_THREADS].i,
                                  .n_ctx = n_ctx,
                                  .kv = kv,
-                                 .exact = c->values[O_EXACT].flag};
+                                 .exact = c->values[O_EXACT].flag,
+                                 .embed_int8 = precision && strcmp(precision, "int8") == 0};
     return s ? s : engine_open(path, &opt, out, e);
 }
 

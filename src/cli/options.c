@@ -86,6 +86,11 @@ const struct option option_table[OPTION_COUNT] = {
     [O_EXACT] = {
         .name = "exact", .type = OPT_FLAG, .commands = RUNS | OF(PERPLEXITY) | OF(BENCH) | OF(EMBED),
         .help = "plain float arithmetic: slow, to compare with"},
+    [O_EMBED_PRECISION] = {
+        .name = "embed-precision", .type = OPT_STRING, .value = "HOW", .default_value = "fine",
+        .config = "embed-precision",
+        .commands = ASKS | OF(SEARCH) | OF(ADD) | OF(EMBED) | OF(BENCH),
+        .help = "of the embedding model: fine (12-bit products) or int8 (about twice as fast)"},
 
     /* retrieval and answers */
     [O_K] = {

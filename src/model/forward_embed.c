@@ -4,6 +4,7 @@
  * text at once; a generative model runs it causally through a cache of its own, in pieces when it
  * is longer than a batch, and the pool is summed over the pieces. */
 #include "model/arch.h"
+#include "model/encoder.h"
 
 #include <math.h>
 #include <string.h>
@@ -177,6 +178,11 @@ enum status model_embed(struct model *m, const int32_t *const *ids, const int64_
     enum status s = check_texts(m, &t, n_seqs, e);
     if (s || (!encoder && (s = embed_cache(m, &t, n_seqs, e)))) {
         return s;
+    }
+    if (m->encoder) {
+        struct encoder_texts all = {ids, n_ids, NULL, n_seqs, pooling, normalize, out};
+        encoder_embed(m, &all);
+        return OK;
     }
     for (int first = 0, last; first < n_seqs; first = last) {
         last = pack(m, &t, first, n_seqs, encoder ? n_seqs : PACK_SEQS);

@@ -3,6 +3,7 @@
  * Order of opening: file, architecture, numbers, vocabulary, team, weights, buffers. Buffers come
  * last because by then the file has shown tensors of the sizes that they follow. */
 #include "model/arch.h"
+#include "model/encoder.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -134,8 +135,13 @@ static enum status open_parts(struct model *m, const char *path, const struct mo
         return s;
     }
     memcpy(m->hp.arch, m->arch->name, strlen(m->arch->name) + 1);
-    if ((s = m->arch->read_hparams(m->w, &m->hp, e)) || (s = choose_batch(m, opt, e)) ||
-        (s = vocab_open(m->w, &m->vocab, e)) || (s = check_vocab(m, e)) || (s = fill_info(m, e)) ||
+    if ((s = m->arch->read_hparams(m->w, &m->hp, e)) || (s = choose_batch(m, opt, e))) {
+        return s;
+    }
+    if (m->hp.is_encoder && m->mode == MUL_DEFAULT) {
+        m->mode = opt->encoder_int8 ? MUL_ENCODER_INT8 : MUL_ENCODER;
+    }
+    if ((s = vocab_open(m->w, &m->vocab, e)) || (s = check_vocab(m, e)) || (s = fill_info(m, e)) ||
         (s = team_open(opt->n_threads, ops_scratch_bytes(widest(&m->hp)), &m->team, e))) {
         return s;
     }
@@ -145,7 +151,8 @@ static enum status open_parts(struct model *m, const char *path, const struct mo
     if ((s = m->arch->load(m, e))) {
         return s;
     }
-    return allocate_buffers(m, e);
+    return m->hp.is_encoder && m->mode != MUL_EXACT ? encoder_new(m, &m->encoder, e)
+                                                    : allocate_buffers(m, e);
 }
 
 enum status model_open(const char *path, const struct model_options *opt, struct model **out,
@@ -180,6 +187,7 @@ void model_close(struct model *m)
         return;
     }
     kv_close(m->embed_kv);
+    encoder_free(m->encoder);
     for (int64_t i = 0; m->layers && i < m->hp.n_layers; i++) {
         proj_fini(&m->layers[i].qkv);
         proj_fini(&m->layers[i].out);

@@ -23,6 +23,7 @@ struct model_options {
     enum mul_mode mode; /* MUL_EXACT: the plain path, for checks */
     int max_batch;      /* rows of one forward call, 0: 512 */
     bool pin;           /* each thread on a core of its own: see team_pin */
+    bool encoder_int8;  /* encoders: 8-bit products instead of 12-bit ones */
 };
 
 struct model_info {

@@ -64,7 +64,7 @@ struct model {
     struct layer *layers;
     struct rope rope;
     const float *positions;   /* encoders: [n_ctx_train][d_model] */
-    const float *token_types; /* encoders: row 0, [d_model]; NULL: none */
+    const float *token_types; /* encoders: [n_token_types][d_model]; NULL: none */
     const float *embed_norm, *embed_norm_bias;
     struct mat_entry *mats;
     size_t n_mats;
@@ -76,7 +76,8 @@ struct model {
     int64_t *logit_rows, *starts; /* [max_batch], [max_batch + 1] */
     struct attn_seq *seqs;        /* [max_batch] */
     struct pass pass;
-    struct kv *embed_kv; /* of model_embed for decoders; opened at its first use */
+    struct encoder *encoder; /* the fast pass of an encoder; NULL: decoders, MUL_EXACT */
+    struct kv *embed_kv;     /* of model_embed for decoders; opened at its first use */
 };
 
 static inline int64_t q_dim(const struct hparams *hp)

@@ -41,17 +41,20 @@ static void fill_levels(void)
         kernels_fill_avx2(k);
         kernels_fill_avx2_mul(k);
         kernels_fill_avx2_probe(k);
+        kernels_fill_avx2_enc(k);
     }
     if (cpu->avxvnni) {
         struct kernels *k = next_level("avx-vnni");
         kernels_fill_avxvnni_mul(k);
         kernels_fill_avxvnni_probe(k);
+        kernels_fill_avxvnni_enc(k);
     }
     if (cpu->avx512vnni) {
         struct kernels *k = next_level("avx512-vnni");
         kernels_fill_avx512(k);
         kernels_fill_avx512_mul(k);
         kernels_fill_avx512_probe(k);
+        kernels_fill_avx512_enc(k);
     }
 #elif defined(__aarch64__)
     const struct cpu *cpu = cpu_features();
@@ -60,6 +63,7 @@ static void fill_levels(void)
         kernels_fill_neon(k);
         kernels_fill_neon_mul(k);
         kernels_fill_neon_probe(k);
+        kernels_fill_neon_enc(k);
     }
     if (cpu->neon && cpu->dotprod) {
         struct kernels *k = next_level("neon-dotprod");

@@ -6,6 +6,7 @@
 #ifndef HEARTH_TENSOR_KERNELS_H
 #define HEARTH_TENSOR_KERNELS_H
 
+#include "tensor/kernels_enc.h"
 #include "tensor/ops.h"
 
 /* Queries that attend together: heads of one group (they share keys and values) times rows. */
@@ -118,6 +119,7 @@ struct kernels {
      * use, on 64 operands of each side: the operations done, two for a product and its sum. Every
      * lane is added up in *sum, so that operands of 1 give half the operations (mod 2^32). */
     uint64_t (*int_products)(size_t rounds, const int8_t *operands, uint32_t *sum);
+    struct enc_kernels enc;
 };
 
 const struct kernels *kernels(void); /* the table of this machine; chosen once */

@@ -23,8 +23,16 @@
  * for F16/BF16/F32 weights). MUL_FINE: as MUL_DEFAULT with twice the bits in the activations of
  * quantised weights, at twice the arithmetic; for the output head, whose error reaches the logits
  * undamped and which waits for memory anyway. MUL_EXACT: activations stay float, weights
- * dequantised exactly: the plain path that defines what is right (slow). */
-enum mul_mode { MUL_DEFAULT = 0, MUL_EXACT = 1, MUL_FINE = 2 };
+ * dequantised exactly: the plain path that defines what is right (slow). MUL_ENCODER and
+ * MUL_ENCODER_INT8: 12-bit and 8-bit integers of both, a scale per row; for the ops of encoder.h
+ * only. */
+enum mul_mode {
+    MUL_DEFAULT = 0,
+    MUL_EXACT = 1,
+    MUL_FINE = 2,
+    MUL_ENCODER = 3,
+    MUL_ENCODER_INT8 = 4
+};
 
 /* How a mat is packed (private to tensor/; see pack.c). */
 struct mat_form {
@@ -41,18 +49,9 @@ struct mat {
     int64_t rows, cols; /* y[rows] = W x[cols] */
     const char *path; /* name of the kernel path taken: "avx512-vnni q4 x16", for `hearth bench` */
     struct tensor source; /* the file's bytes, for single rows (embedding look-up) */
-    void *packed;         /* NULL when the file's bytes are used in place */
+    void *packed;         /* owned; NULL when the file's bytes are used in place */
     size_t packed_bytes;
     struct mat_form form;
-    struct mat_home *home; /* that `packed` belongs to; NULL: owned */
-};
-
-/* Memory for packed weights that outlives the mats in it, such as a file of them. */
-struct mat_home {
-    struct team *team; /* that packs */
-    /* `bytes` for m, whose type, mode and shape are set; 64-byte aligned. *filled: they hold what
-     * packing would write, and are read-only. NULL: out of memory. */
-    void *(*take)(struct mat_home *home, const struct mat *m, size_t bytes, bool *filled);
 };
 
 /* Prepares `t` (2-D) for products. The source bytes must outlive the mat. ERR_UNSUPPORTED names the
@@ -60,10 +59,6 @@ struct mat_home {
  * into one mat (q|k|v, gate|up): rows are concatenated in order. */
 MUST_CHECK enum status mat_init(struct mat *m, const struct tensor *const *t, int n_tensors,
                                 enum mul_mode mode, struct team *team, struct err *e);
-/* The same with packed weights at home. */
-MUST_CHECK enum status mat_init_in(struct mat_home *home, struct mat *m,
-                                   const struct tensor *const *t, int n_tensors, enum mul_mode mode,
-                                   struct err *e);
 void mat_fini(struct mat *m);
 size_t mat_bytes(const struct mat *m); /* what one product reads of it */
 

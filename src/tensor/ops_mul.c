@@ -5,6 +5,7 @@
  * unpacks 4-bit values to bytes once into its scratch, and multiplies it with every panel of 12
  * tokens: the weights stay in the second-level cache, the activations stream past. Up to eight
  * tokens are multiplied from the 4-bit values directly, since decoding waits for memory. */
+#include "tensor/encoder.h"
 #include "tensor/pack.h"
 
 #include <assert.h>
@@ -54,53 +55,30 @@ static enum status concatenate(struct mat *m, const struct tensor *const *t, int
     return OK;
 }
 
-/* m->mode and m->home are set; on failure m owns nothing. */
-static enum status fill(struct mat *m, const struct tensor *const *t, int n_tensors,
-                        struct team *team, struct err *e)
+enum status mat_init(struct mat *m, const struct tensor *const *t, int n_tensors,
+                     enum mul_mode mode, struct team *team, struct err *e)
 {
     enum status s = check_shapes(t, n_tensors, e);
     if (s != OK) {
         return s;
     }
-    m->type = t[0]->type;
-    m->cols = t[0]->ne[0];
-    m->path = MAT_PATH_FLOAT;
-    m->source = *t[0];
+    struct mat r = {.type = t[0]->type, .mode = mode, .cols = t[0]->ne[0], .path = MAT_PATH_FLOAT};
+    r.source = *t[0];
     for (int i = 0; i < n_tensors; i++) {
-        m->rows += t[i]->ne[1];
+        r.rows += t[i]->ne[1];
     }
-    if (m->mode == MUL_EXACT) {
-        m->home = NULL;
-        s = n_tensors > 1 ? concatenate(m, t, n_tensors, e) : OK;
+    if (mode == MUL_EXACT) {
+        s = n_tensors > 1 ? concatenate(&r, t, n_tensors, e) : OK;
+    } else if (mode == MUL_ENCODER || mode == MUL_ENCODER_INT8) {
+        s = enc_mat_pack(&r, t, team, e);
+        r.source.data = n_tensors > 1 ? NULL : r.source.data;
     } else {
-        s = mat_pack(m, t, team, e);
-        m->form.fine = m->mode == MUL_FINE && m->form.bits < 16;
+        s = mat_pack(&r, t, team, e);
+        r.form.fine = mode == MUL_FINE && r.form.bits < 16;
         if (n_tensors > 1) {
-            m->source.data = NULL; /* no rows to look up */
+            r.source.data = NULL; /* no rows to look up */
         }
     }
-    if (s != OK) {
-        mat_fini(m);
-    }
-    return s;
-}
-
-enum status mat_init(struct mat *m, const struct tensor *const *t, int n_tensors,
-                     enum mul_mode mode, struct team *team, struct err *e)
-{
-    struct mat r = {.mode = mode};
-    enum status s = fill(&r, t, n_tensors, team, e);
-    if (s == OK) {
-        *m = r;
-    }
-    return s;
-}
-
-enum status mat_init_in(struct mat_home *home, struct mat *m, const struct tensor *const *t,
-                        int n_tensors, enum mul_mode mode, struct err *e)
-{
-    struct mat r = {.mode = mode, .home = home};
-    enum status s = fill(&r, t, n_tensors, home->team, e);
     if (s == OK) {
         *m = r;
     }
@@ -110,9 +88,7 @@ enum status mat_init_in(struct mat_home *home, struct mat *m, const struct tenso
 void mat_fini(struct mat *m)
 {
     if (m) {
-        if (!m->home) {
-            mem_large_free(m->packed);
-        }
+        mem_large_free(m->packed);
         *m = (struct mat){0};
     }
 }

@@ -83,12 +83,12 @@ static double least_cosine(const float *a, const float *b)
     return least;
 }
 
-static void embed(bool exact, double bound)
+static void embed(bool exact, bool int8, double bound)
 {
     struct err e = {0};
     struct engine *en;
     struct golden g;
-    struct engine_options opt = {.n_threads = 1, .exact = exact};
+    struct engine_options opt = {.n_threads = 1, .exact = exact, .embed_int8 = int8};
     struct embed_report report;
     uint8_t flags[N_TEXTS];
     float *rows = malloc(sizeof(float) * N_TEXTS * DIM);
@@ -105,7 +105,7 @@ static void embed(bool exact, double bound)
     assert_int_equal(report.n_tokens, total);
     assert_int_equal(report.n_truncated, 2);
     double least = least_cosine(rows, g.rows);
-    printf("%s: least cosine 1 - %.2g\n", exact ? "exact" : "fast", 1 - least);
+    printf("%s: least cosine 1 - %.2g\n", exact ? "exact" : int8 ? "int8" : "fast", 1 - least);
     assert_true(least >= bound);
     free(rows);
     free_golden(&g);
@@ -115,13 +115,19 @@ static void embed(bool exact, double bound)
 static void exact_path(void **state)
 {
     (void)state;
-    embed(true, 0.9999999);
+    embed(true, false, 0.9999999);
 }
 
 static void fast_path(void **state)
 {
     (void)state;
-    embed(false, 0.9999);
+    embed(false, false, 0.9999);
+}
+
+static void int8_path(void **state)
+{
+    (void)state;
+    embed(false, true, 0.994);
 }
 
 int main(void)
@@ -133,6 +139,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exact_path),
         cmocka_unit_test(fast_path),
+        cmocka_unit_test(int8_path),
     };
     return cmocka_run_group_tests_name("embeddings", tests, NULL, NULL);
 }

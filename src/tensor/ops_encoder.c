@@ -1,0 +1,224 @@
+/* Operations of an encoder's fast paths: see encoder.h.
+ *
+ * The unit of a product is a tile of one panel of rows by one panel of tokens. Tiles are dealt out
+ * with the token panels running fastest: a panel of weights (12 KiB for 384 columns of int8) stays
+ * in the first-level cache while the tokens, which are fewer bytes, stream past it. */
+#include "tensor/encoder.h"
+
+#include "tensor/kernels.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int bits_of(enum mul_mode mode)
+{
+    return mode == MUL_ENCODER_INT8 ? 8 : 16;
+}
+
+/* Tokens in panels: as few panels as 12 tokens allow, and those as even as units of four can be, so
+ * that no panel is left with a narrow tile (16 tokens are 8 + 8, not 12 + 4). */
+struct split {
+    size_t panels, base, extra; /* the first `extra` panels have one unit more than `base` */
+};
+
+static struct split split_tokens(int64_t n)
+{
+    size_t units = ((size_t)n + ENC_UNIT - 1) / ENC_UNIT, most = ENC_TOKENS / ENC_UNIT;
+    struct split s = {.panels = (units + most - 1) / most};
+    s.base = units / s.panels;
+    s.extra = units % s.panels;
+    return s;
+}
+
+/* First unit of panel i, also for i = panels. */
+static size_t panel_unit(const struct split *s, size_t i)
+{
+    return i * s->base + (i < s->extra ? i : s->extra);
+}
+
+static size_t panel_of_unit(const struct split *s, size_t unit)
+{
+    size_t wide = s->extra * (s->base + 1);
+    return unit < wide ? unit / (s->base + 1) : s->extra + (unit - wide) / s->base;
+}
+
+/* Bytes of a token in a panel: its values, scales and shifts. */
+static size_t token_bytes(int bits, size_t cols)
+{
+    return enc_padded(cols) * (size_t)bits / 8 + enc_blocks(cols) * 2 * sizeof(float);
+}
+
+static size_t panel_bytes(int bits, size_t cols)
+{
+    return (ENC_TOKENS * token_bytes(bits, cols) + 63) & ~(size_t)63;
+}
+
+size_t enc_act_bytes(enum mul_mode mode, int64_t n, int64_t cols)
+{
+    size_t units = ((size_t)n + ENC_UNIT - 1) / ENC_UNIT, most = ENC_TOKENS / ENC_UNIT, bytes;
+    size_t each = panel_bytes(bits_of(mode), (size_t)cols);
+    return size_mul((units + most - 1) / most, each, &bytes) ? bytes : SIZE_MAX;
+}
+
+struct enc_act enc_act_view(void *memory, enum mul_mode mode, int64_t n, int64_t cols)
+{
+    return (struct enc_act){bits_of(mode), n, cols, memory};
+}
+
+static struct enc_tokens panel_at(const struct enc_act *a, const struct split *s, size_t i)
+{
+    size_t cols = (size_t)a->cols;
+    struct enc_tokens p = {.nt = ENC_UNIT * (int)(s->base + (i < s->extra))};
+    p.values = a->memory + i * panel_bytes(a->bits, cols);
+    p.scale = (float *)(void *)(p.values + (size_t)p.nt * enc_padded(cols) * (size_t)a->bits / 8);
+    p.shift = p.scale + (size_t)p.nt * enc_blocks(cols);
+    return p;
+}
+
+static void quant_unit(const struct enc_act *a, const struct split *s, size_t unit, const float *x,
+                       size_t ldx)
+{
+    size_t i = panel_of_unit(s, unit);
+    struct enc_tokens p = panel_at(a, s, i);
+    kernels()->enc.quant(a->bits, x + unit * ENC_UNIT * ldx, ldx, (size_t)a->cols, &p,
+                         (int)(unit - panel_unit(s, i)) * ENC_UNIT);
+}
+
+void op_enc_quant(const struct worker *w, const struct enc_act *a, const float *x, int64_t ldx)
+{
+    struct split s = split_tokens(a->n);
+    size_t first, last;
+    team_share(w, panel_unit(&s, s.panels), 1, &first, &last);
+    for (size_t unit = first; unit < last; unit++) {
+        quant_unit(a, &s, unit, x, (size_t)ldx);
+    }
+}
+
+static size_t panel_value_bytes(int bits, size_t cols)
+{
+    return enc_padded(cols) * ENC_ROWS * (size_t)bits / 8;
+}
+
+static size_t weight_panel_bytes(int bits, size_t cols)
+{
+    return panel_value_bytes(bits, cols) + enc_blocks(cols) * 2 * ENC_ROWS * sizeof(float);
+}
+
+void op_enc_mul(const struct worker *w, const struct mat *m, const struct enc_act *a,
+                const float *bias, bool gelu, float *y, int64_t ldy)
+{
+    struct split s = split_tokens(a->n);
+    size_t rows = (size_t)m->rows, cols = (size_t)m->cols, first, last;
+    size_t panels = (rows + ENC_ROWS - 1) / ENC_ROWS;
+    team_share(w, panels * s.panels, 1, &first, &last);
+    for (size_t i = first; i < last; i++) {
+        size_t row = i / s.panels * ENC_ROWS, left = rows - row;
+        struct enc_tokens x = panel_at(a, &s, i % s.panels);
+        struct enc_panel p = {.values = (const uint8_t *)m->packed +
+                                        i / s.panels * weight_panel_bytes(a->bits, cols)};
+        p.factors = (const float *)(const void *)(p.values + panel_value_bytes(a->bits, cols));
+        kernels()->enc.mul(
+            a->bits, &p, &x, enc_padded(cols), bias + row, gelu, left < ENC_ROWS ? left : ENC_ROWS,
+            y + panel_unit(&s, i % s.panels) * ENC_UNIT * (size_t)ldy + row, (size_t)ldy);
+    }
+}
+
+void op_enc_norm(const struct worker *w, const struct enc_norm *norm, const float *residual,
+                 int64_t n, int64_t d, float *x, const struct enc_act *a)
+{
+    struct split s = split_tokens(n);
+    size_t first, last, width = (size_t)d;
+    team_share(w, panel_unit(&s, s.panels), 1, &first, &last);
+    for (size_t unit = first; unit < last; unit++) {
+        for (size_t i = unit * ENC_UNIT; i < (unit + 1) * ENC_UNIT && i < (size_t)n; i++) {
+            kernels()->layernorm(x + i * width, residual ? residual + i * width : NULL, norm->gain,
+                                 norm->bias, norm->eps, width, x + i * width);
+        }
+        if (a) {
+            quant_unit(a, &s, unit, x, width);
+        }
+    }
+}
+
+/* Packing: a panel at a time, whose rows are first turned into floats. */
+struct pack_job {
+    const struct tensor *const *t;
+    struct mat *m;
+    int bits;
+    float *rows; /* per worker, one row, padded */
+};
+
+static const uint8_t *source_row(const struct tensor *const *t, int64_t row)
+{
+    while (row >= (*t)->ne[1]) {
+        row -= (*t++)->ne[1];
+    }
+    return (const uint8_t *)(*t)->data + (size_t)row * tensor_row_bytes(*t);
+}
+
+static void pack_block(int bits, const float *x, size_t n, size_t row, uint8_t *values,
+                       float *factors)
+{
+    float peak = 0;
+    int32_t sum = 0;
+    for (size_t c = 0; c < n; c++) {
+        peak = fmaxf(peak, fabsf(x[c]));
+    }
+    float scale = peak / (bits == 8 ? 127.0f : ENC_WEIGHT16);
+    float inverse = scale > 0 && isfinite(scale) ? 1 / scale : 0;
+    for (size_t c = 0; c < n; c++) {
+        int v = inverse > 0 ? (int)rintf(x[c] * inverse) : 0;
+        if (bits == 8) {
+            values[(c / 4 * ENC_ROWS + row) * 4 + c % 4] = (uint8_t)v;
+        } else {
+            int16_t word = (int16_t)v;
+            memcpy(values + (c / 2 * ENC_ROWS + row) * 4 + c % 2 * 2, &word, 2);
+        }
+        sum += v;
+    }
+    factors[row] = scale;
+    factors[ENC_ROWS + row] = scale * (float)sum;
+}
+
+static void pack_panels(const struct worker *w, void *ctx)
+{
+    const struct pack_job *j = ctx;
+    size_t cols = (size_t)j->m->cols, padded = enc_padded(cols), first, last;
+    float *x = j->rows + (size_t)w->index * padded; /* what is past cols stays 0 */
+    team_share(w, (size_t)j->m->rows, ENC_ROWS, &first, &last);
+    for (size_t i = first; i < last; i++) {
+        uint8_t *panel = (uint8_t *)j->m->packed + i / ENC_ROWS * weight_panel_bytes(j->bits, cols);
+        float *factors = (float *)(void *)(panel + panel_value_bytes(j->bits, cols));
+        type_info(j->m->type)->to_float(source_row(j->t, (int64_t)i), x, cols);
+        for (size_t c = 0; c < padded; c += ENC_BLOCK) {
+            size_t n = padded - c < ENC_BLOCK ? padded - c : ENC_BLOCK;
+            pack_block(j->bits, x + c, n, i % ENC_ROWS,
+                       panel + enc_dwords(j->bits, c) * 4 * ENC_ROWS,
+                       factors + c / ENC_BLOCK * 2 * ENC_ROWS);
+        }
+    }
+}
+
+enum status enc_mat_pack(struct mat *m, const struct tensor *const *t, struct team *team,
+                         struct err *e)
+{
+    struct pack_job job = {.t = t, .m = m, .bits = bits_of(m->mode)};
+    size_t panels = ((size_t)m->rows + ENC_ROWS - 1) / ENC_ROWS, bytes, cols = (size_t)m->cols;
+    job.rows = mem_aligned((size_t)team_size(team) * enc_padded(cols), sizeof *job.rows);
+    if (size_mul(panels, weight_panel_bytes(job.bits, cols), &bytes)) {
+        m->packed = mem_aligned(bytes, 1);
+        m->packed_bytes = bytes;
+    }
+    if (!job.rows || !m->packed) {
+        free(job.rows);
+        free(m->packed);
+        m->packed = NULL;
+        return err_set(e, ERR_MEMORY, NULL, "no memory for %lld x %lld packed weights",
+                       (long long)m->rows, (long long)m->cols);
+    }
+    m->path = job.bits == 8 ? "int8 rows x32" : "int16 rows x32";
+    team_run(team, pack_panels, &job);
+    free(job.rows);
+    return OK;
+}

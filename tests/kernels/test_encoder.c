@@ -1,0 +1,330 @@
+/* Products of encoders: every instruction set gives the bits of the definition, the operations give
+ * what plain sums in double give within their rounding, and neither the number of workers nor a
+ * row's neighbours change a bit. */
+#include "common/test.h"
+
+#include "base/sys.h"
+#include "tensor/encoder.h"
+#include "tensor/kernels.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct rng rng;
+static const struct kernels *scalar, *tested;
+
+static float normal(void)
+{
+    double u = rng_unit(&rng) + 1e-12, v = rng_unit(&rng);
+    return (float)(sqrt(-2 * log(u)) * cos(6.283185307179586 * v));
+}
+
+static float *normals(size_t n)
+{
+    float *x = mem_aligned(n, sizeof *x);
+    assert_non_null(x);
+    for (size_t i = 0; i < n; i++) {
+        x[i] = normal();
+    }
+    return x;
+}
+
+enum { MAX_COLS = 1600, LD = 40 };
+
+/* A panel of weights and one of tokens, of any content that packing can leave. */
+struct tile {
+    int bits;
+    size_t cols;
+    struct enc_panel w;
+    struct enc_tokens x;
+    uint8_t *weights;
+    float *factors;
+};
+
+static struct tile random_tile(int bits, size_t cols, int nt)
+{
+    struct tile t = {.bits = bits, .cols = cols};
+    size_t dwords = enc_dwords(bits, cols), blocks = enc_blocks(cols);
+    t.weights = mem_aligned(dwords * ENC_ROWS, 4);
+    t.factors = normals(blocks * 2 * ENC_ROWS);
+    t.x = (struct enc_tokens){mem_aligned(dwords * (size_t)nt, 4), normals(blocks * (size_t)nt),
+                              normals(blocks * (size_t)nt), nt};
+    for (size_t i = 0; i < dwords * ENC_ROWS * 4; i++) {
+        t.weights[i] = (uint8_t)(rng_u64(&rng) % 8 ? rng_u64(&rng) : 127); /* the ends, too */
+        t.weights[i] = (int8_t)t.weights[i] == -128 ? 129 : t.weights[i];
+    }
+    for (size_t i = 0; i < dwords * (size_t)nt * 4; i++) {
+        t.x.values[i] = (uint8_t)(rng_u64(&rng) % 4 ? rng_u64(&rng) : 255);
+    }
+    for (size_t i = 0; bits == 16 && i < dwords * 2; i++) {
+        for (size_t r = 0; r < ENC_ROWS; r++) {
+            int16_t v = (int16_t)((int)(rng_u64(&rng) % 4095) - 2047);
+            memcpy(t.weights + (i / 2 * ENC_ROWS + r) * 4 + i % 2 * 2, &v, 2);
+        }
+        for (size_t k = 0; k < (size_t)nt; k++) {
+            int16_t v = (int16_t)(rng_u64(&rng) % 3 ? (int)(rng_u64(&rng) % 5461) - 2730 : 2730);
+            memcpy(t.x.values + (i / 2 * (size_t)nt + k) * 4 + i % 2 * 2, &v, 2);
+        }
+    }
+    t.w = (struct enc_panel){t.weights, t.factors};
+    return t;
+}
+
+static void free_tile(struct tile *t)
+{
+    free(t->weights);
+    free(t->factors);
+    free(t->x.values);
+    free(t->x.scale);
+    free(t->x.shift);
+}
+
+static void check_mul(int bits, size_t cols, int nt, size_t width, bool gelu)
+{
+    struct tile t = random_tile(bits, cols, nt);
+    float *bias = normals(ENC_ROWS), want[ENC_TOKENS * LD], got[ENC_TOKENS * LD];
+    memset(want, 0, sizeof want);
+    memset(got, 0, sizeof got);
+    scalar->enc.mul(bits, &t.w, &t.x, cols, bias, gelu, width, want, LD);
+    tested->enc.mul(bits, &t.w, &t.x, cols, bias, gelu, width, got, LD);
+    assert_memory_equal(want, got, sizeof want);
+    free(bias);
+    free_tile(&t);
+}
+
+static void products_have_the_bits_of_the_definition(void **state)
+{
+    (void)state;
+    static const size_t cols[] = {16, 32, 48, 368, 384, 400, 768, 784, 1536};
+    static const size_t widths[] = {32, 31, 17, 16, 15, 1};
+    for (int bits = 8; bits <= 16; bits += 8) {
+        for (size_t c = 0; c < sizeof cols / sizeof cols[0]; c++) {
+            for (int nt = 4; nt <= ENC_TOKENS; nt += 4) {
+                for (size_t w = 0; w < sizeof widths / sizeof widths[0]; w++) {
+                    check_mul(bits, cols[c], nt, widths[w], w % 2);
+                }
+            }
+        }
+    }
+}
+
+/* The largest sums that there can be do not wrap. */
+static void extremes(void **state)
+{
+    (void)state;
+    for (int bits = 8; bits <= 16; bits += 8) {
+        struct tile t = random_tile(bits, ENC_BLOCK, ENC_TOKENS);
+        float bias[ENC_ROWS] = {0}, y[ENC_TOKENS * LD];
+        int16_t w = -2047, x = 2730;
+        for (size_t i = 0; i < enc_dwords(bits, ENC_BLOCK) * ENC_ROWS * 2; i++) {
+            bits == 8 ? memset(t.weights + 2 * i, -127, 2) : memcpy(t.weights + 2 * i, &w, 2);
+        }
+        for (size_t i = 0; i < enc_dwords(bits, ENC_BLOCK) * ENC_TOKENS * 2; i++) {
+            bits == 8 ? memset(t.x.values + 2 * i, 255, 2) : memcpy(t.x.values + 2 * i, &x, 2);
+        }
+        for (size_t i = 0; i < 2 * ENC_ROWS; i++) {
+            t.factors[i] = i < ENC_ROWS ? 1 : 0;
+        }
+        for (size_t i = 0; i < ENC_TOKENS; i++) {
+            t.x.scale[i] = 1;
+        }
+        tested->enc.mul(bits, &t.w, &t.x, ENC_BLOCK, bias, false, ENC_ROWS, y, LD);
+        double want = bits == 8 ? -384.0 * 127 * 255 : -384.0 * 2047 * 2730;
+        for (size_t i = 0; i < ENC_TOKENS; i++) {
+            for (size_t r = 0; r < ENC_ROWS; r++) {
+                assert_true(y[i * LD + r] == (float)want);
+            }
+        }
+        free_tile(&t);
+    }
+}
+
+static void check_quant(int bits, float *x, size_t n, int nt, int t)
+{
+    size_t padded = enc_padded(n), bytes = padded * (size_t)(bits / 8 * nt);
+    size_t factors = enc_blocks(n) * (size_t)nt;
+    struct enc_tokens p[2];
+    for (int i = 0; i < 2; i++) {
+        p[i] = (struct enc_tokens){mem_aligned(bytes, 1), mem_aligned(factors, 4),
+                                   mem_aligned(factors, 4), nt};
+        (i ? tested : scalar)->enc.quant(bits, x, MAX_COLS, n, &p[i], t);
+    }
+    assert_memory_equal(p[0].values, p[1].values, bytes);
+    for (size_t i = 0; i < factors; i++) { /* a NaN's sign and payload are nobody's business */
+        bool nan = isnan(p[0].scale[i]);
+        assert_true(nan ? isnan(p[1].scale[i]) && isnan(p[1].shift[i])
+                        : p[0].scale[i] == p[1].scale[i] && p[0].shift[i] == p[1].shift[i]);
+    }
+    for (int i = 0; i < 2; i++) {
+        free(p[i].values);
+        free(p[i].scale);
+        free(p[i].shift);
+    }
+}
+
+static void quantising_has_the_bits_of_the_definition(void **state)
+{
+    (void)state;
+    static const size_t cols[] = {1, 7, 16, 37, 383, 384, 385, 1536, 1599};
+    for (size_t c = 0; c < sizeof cols / sizeof cols[0]; c++) {
+        for (int kind = 0; kind < 7; kind++) {
+            float *x = normals(4 * MAX_COLS);
+            size_t at = rng_u64(&rng) % cols[c];
+            for (size_t i = 0; kind == 1 && i < 4 * MAX_COLS; i++) {
+                x[i] = i / MAX_COLS == 1 ? 0 : fabsf(x[i]); /* one row of nothing, no negatives */
+            }
+            x[2 * MAX_COLS + at] = kind == 2   ? NAN
+                                   : kind == 3 ? -INFINITY
+                                   : kind == 4 ? 3e38f
+                                   : kind == 5 ? 1e-38f
+                                   : kind == 6 ? 1000
+                                               : 1;
+            check_quant(8, x, cols[c], 4, 0);
+            check_quant(8, x, cols[c], 12, 4);
+            check_quant(16, x, cols[c], 8, 4);
+            check_quant(16, x, cols[c], 12, 8);
+            free(x);
+        }
+    }
+}
+
+/* y = W x + b as the operations give it, on n_workers, with the quantised rows by themselves. */
+static void run_mul(const struct worker *w, void *ctx);
+struct run {
+    struct mat m;
+    struct enc_act a;
+    const float *x, *bias;
+    float *y;
+    bool gelu;
+};
+
+static void run_mul(const struct worker *w, void *ctx)
+{
+    const struct run *r = ctx;
+    op_enc_quant(w, &r->a, r->x, r->m.cols);
+    team_barrier(w);
+    op_enc_mul(w, &r->m, &r->a, r->bias, r->gelu, r->y, r->m.rows);
+}
+
+static float *product(enum mul_mode mode, int n_workers, const float *weights, int64_t rows,
+                      int64_t cols, const float *x, int64_t n, const float *bias, bool gelu)
+{
+    struct err e = {0};
+    struct team *team;
+    struct tensor t = {.type = TYPE_F32, .n_dims = 2, .ne = {cols, rows, 1, 1}, .data = weights};
+    const struct tensor *list = &t;
+    struct run r = {.x = x, .bias = bias, .gelu = gelu};
+    assert_ok_err(team_open(n_workers, 0, &team, &e), &e);
+    assert_ok_err(mat_init(&r.m, &list, 1, mode, team, &e), &e);
+    void *memory = mem_aligned(enc_act_bytes(mode, n, cols), 1);
+    r.a = enc_act_view(memory, mode, n, cols);
+    r.y = mem_aligned((size_t)(enc_rows(n) * rows), sizeof *r.y);
+    team_run(team, run_mul, &r);
+    mat_fini(&r.m);
+    free(memory);
+    team_close(team);
+    return r.y;
+}
+
+static double gelu_of(double x)
+{
+    return 0.5 * x * (1 + erf(x / sqrt(2)));
+}
+
+/* Root of the mean square error over that of the result. */
+static double error_of(const float *y, const float *weights, int64_t rows, int64_t cols,
+                       const float *x, int64_t n, const float *bias, bool gelu)
+{
+    double wrong = 0, all = 0;
+    for (int64_t i = 0; i < n; i++) {
+        for (int64_t r = 0; r < rows; r++) {
+            double sum = (double)bias[r];
+            for (int64_t c = 0; c < cols; c++) {
+                sum += (double)weights[r * cols + c] * (double)x[i * cols + c];
+            }
+            sum = gelu ? gelu_of(sum) : sum;
+            double d = sum - (double)y[i * rows + r];
+            wrong += d * d;
+            all += sum * sum;
+        }
+    }
+    return sqrt(wrong / all);
+}
+
+static void operations_are_close_and_independent(void **state)
+{
+    (void)state;
+    static const int64_t shapes[][3] = {{48, 37, 1}, {96, 400, 16}, {33, 768, 29}, {64, 1536, 50}};
+    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
+        int64_t rows = shapes[s][0], cols = shapes[s][1], n = shapes[s][2];
+        float *w = normals((size_t)(rows * cols)), *x = normals((size_t)(enc_rows(n) * cols));
+        float *bias = normals((size_t)rows);
+        for (int64_t i = 0; i < rows * cols; i++) {
+            w[i] /= sqrtf((float)cols);
+        }
+        for (int k = 0; k < 4; k++) {
+            enum mul_mode mode = k % 2 ? MUL_ENCODER_INT8 : MUL_ENCODER;
+            float *one = product(mode, 1, w, rows, cols, x, n, bias, k / 2);
+            float *three = product(mode, 3, w, rows, cols, x, n, bias, k / 2);
+            float *last = product(mode, 2, w, rows, cols, x + (n - 1) * cols, 1, bias, k / 2);
+            assert_true(error_of(one, w, rows, cols, x, n, bias, k / 2) <
+                        (mode == MUL_ENCODER ? 1e-3 : 2e-2));
+            assert_memory_equal(one, three, (size_t)(n * rows) * sizeof(float));
+            assert_memory_equal(one + (n - 1) * rows, last, (size_t)rows * sizeof(float));
+            free(one);
+            free(three);
+            free(last);
+        }
+        free(w);
+        free(x);
+        free(bias);
+    }
+}
+
+static void gelu_is_close_everywhere(void **state)
+{
+    (void)state;
+    struct tile t = random_tile(8, 16, 4);
+    for (int i = 0; i < 4; i++) {
+        t.x.scale[i] = t.x.shift[i] = 0; /* y = bias */
+    }
+    for (double x = -12; x < 12; x += 32 / 512.0) {
+        float bias[ENC_ROWS], y[ENC_TOKENS * LD];
+        for (int r = 0; r < ENC_ROWS; r++) {
+            bias[r] = (float)(x + r / 512.0);
+        }
+        tested->enc.mul(8, &t.w, &t.x, 16, bias, true, ENC_ROWS, y, LD);
+        for (int r = 0; r < ENC_ROWS; r++) {
+            double v = (double)bias[r];
+            assert_true(fabs((double)y[r] - gelu_of(v)) < 2e-5 + 6e-6 * fabs(v));
+        }
+    }
+    free_tile(&t);
+}
+
+static int seed(void **state)
+{
+    (void)state;
+    rng_init(&rng, 4);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(products_have_the_bits_of_the_definition, seed),
+        cmocka_unit_test_setup(extremes, seed),
+        cmocka_unit_test_setup(quantising_has_the_bits_of_the_definition, seed),
+        cmocka_unit_test_setup(operations_are_close_and_independent, seed),
+        cmocka_unit_test_setup(gelu_is_close_everywhere, seed),
+    };
+    int failed = 0;
+    scalar = kernels_level(0);
+    for (int i = 0; (tested = kernels_level(i)) != NULL; i++) {
+        printf("== %s\n", tested->name);
+        failed += cmocka_run_group_tests_name(tested->name, tests, NULL, NULL);
+    }
+    return failed;
+}
