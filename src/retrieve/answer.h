@@ -11,7 +11,7 @@
 #define HEARTH_RETRIEVE_ANSWER_H
 
 #include "engine/session.h"
-#include "retrieve/search.h"
+#include "retrieve/evidence.h"
 
 enum context_order { CONTEXT_BEST_LAST, CONTEXT_BEST_FIRST };
 
@@ -57,8 +57,9 @@ struct answer {
     struct citation *citations;
     size_t n_citations;
     struct search_result found;
-    bool refused;       /* no evidence: the model was not called */
-    const char *reason; /* why, for people */
+    struct evidence_set evidence; /* sentences of them, best first */
+    bool refused;                 /* no evidence: the model was not called */
+    const char *reason;           /* why, for people */
     int64_t budget_tokens, used_tokens,
         n_dropped; /* context limit, used, passages left out for it */
     int64_t n_prompt, n_generated;

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+enum { MAX_EVIDENCE = 8 };
+
 static json_t *text(const char *s)
 {
     json_t *j = s ? json_string(s) : json_null();
@@ -38,12 +40,28 @@ static json_t *sentence_json(const struct answer *a, const struct answer_sentenc
                      (double)s->support, "supported", (int)s->supported);
 }
 
+/* One of the sentences that the decision to answer was made from, with the scores that say why. */
+static json_t *evidence_json(const struct answer *a, const struct evidence *ev)
+{
+    const struct passage *p = &a->found.items[ev->passage];
+    return json_pack("{s:I, s:I, s:I, s:o, s:f, s:f, s:f, s:b, s:b}", "chunk",
+                     (json_int_t)p->chunk.id, "start", (json_int_t)ev->start, "end",
+                     (json_int_t)ev->end, "text", json_stringn(ev->text, ev->end - ev->start),
+                     "score", (double)ev->score, "cosine", (double)ev->cosine, "words",
+                     (double)ev->share, "kind", (int)ev->answers_kind, "contradicts",
+                     (int)ev->contradicts);
+}
+
 json_t *answer_json(const struct answer *a)
 {
     json_t *citations = json_array();
     json_t *sentences = json_array();
     json_t *passages = json_array();
+    json_t *evidence = json_array();
     json_t *stages = json_object();
+    for (size_t i = 0; i < a->evidence.n && i < MAX_EVIDENCE; i++) {
+        (void)json_array_append_new(evidence, evidence_json(a, &a->evidence.items[i]));
+    }
     for (size_t i = 0; i < a->n_citations; i++) {
         (void)json_array_append_new(citations, citation_json(&a->citations[i]));
     }
@@ -57,12 +75,13 @@ json_t *answer_json(const struct answer *a)
         (void)json_object_set_new(stages, a->stages[i].name, json_real(a->stages[i].ms));
     }
     return json_pack(
-        "{s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I, s:f, s:f}, s:o, s:b}",
+        "{s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I, s:f, s:f}, s:o, s:b, "
+        "s:o}",
         "answer", text(a->text), "model_text", text(a->model_text), "refused", (int)a->refused,
         "reason", a->refused ? text(a->reason) : json_null(), "citations", citations, "sentences",
         sentences, "passages", passages, "context", "limit", (json_int_t)a->budget_tokens, "used",
         (json_int_t)a->used_tokens, "dropped", (json_int_t)a->n_dropped, "tokens", "prompt",
         (json_int_t)a->n_prompt, "generated", (json_int_t)a->n_generated, "first_token_ms",
         a->first_token_ms, "generate_ms", a->generate_ms, "stages_ms", stages, "question_truncated",
-        (int)a->found.query_truncated);
+        (int)a->found.query_truncated, "evidence", evidence);
 }

@@ -3,8 +3,8 @@
  *
  * A sentence's score mixes the cosine of its embedding with the question's, the weighted share of
  * the question's terms that it (or, at half value, its heading) meets, whether it holds the kind of
- * thing asked for, and the score of its passage. The decision is made from these numbers alone; no
- * model is asked. */
+ * thing asked for, and the score of its passage; less when it says the opposite (polarity.h). The
+ * decision is made from these numbers alone; no model is asked. */
 #ifndef HEARTH_RETRIEVE_EVIDENCE_H
 #define HEARTH_RETRIEVE_EVIDENCE_H
 
@@ -19,6 +19,7 @@ struct evidence {
     uint64_t met_around; /* the same with heading and title */
     float cosine, share, score;
     bool answers_kind;
+    bool contradicts; /* the opposite of a word of the question, or affirms what it negates */
 };
 
 struct evidence_set {

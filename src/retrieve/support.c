@@ -1,34 +1,16 @@
 /* The support check: see support.h. */
 #include "retrieve/support.h"
 
+#include "retrieve/polarity.h"
+
 #include <ctype.h>
 #include <string.h>
-#include <strings.h>
 
 static const float ENOUGH = 0.6f;
 /* Of the words that the question did not have, which are the answer itself. */
 static const float ENOUGH_NEW = 0.75f;
 /* A supporting sentence must itself bear on the question: not much worse than the best evidence. */
 static const float NEAR_BEST = 0.30f;
-
-static bool is_negated(const char *text, size_t n)
-{
-    static const char *const words[] = {"not",     "no",      "never",   "none",  "cannot",
-                                        "without", "nor",     "neither", "isn't", "aren't",
-                                        "doesn't", "don't",   "didn't",  "won't", "can't",
-                                        "wasn't",  "weren't", "couldn't"};
-    struct word w;
-    size_t pos = 0;
-    while (word_next(text, n, &pos, &w)) {
-        size_t len = w.span.end - w.span.start;
-        for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-            if (strlen(words[i]) == len && strncasecmp(words[i], text + w.span.start, len) == 0) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
 
 /* What the evidence meets, alone and with the rest of its passage. */
 static bool meets(const struct terms *t, const struct evidence *ev,
@@ -147,8 +129,8 @@ enum status support_check(const char *sentence, size_t n, const struct evidence_
     } else if (!terms_answers_kind(&set->terms, sentence, n) &&
                terms_answers_kind(&set->terms, best.by->text, best.by->end - best.by->start)) {
         why = "it leaves out what was asked for";
-    } else if (is_negated(sentence, n) !=
-               is_negated(best.by->text, best.by->end - best.by->start)) {
+    } else if (polarity_negates(sentence, n) !=
+               polarity_negates(best.by->text, best.by->end - best.by->start)) {
         why = "the source says it with another sign of negation";
     } else if (best.by->score < set->items[0].score - NEAR_BEST) {
         why = "its source does not bear on the question";

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { SHARED_PREFIX = 5 };
+enum { SHARED_PREFIX = 5, NEAR_NAME = 6, MAX_ACRONYM = 6 };
 
 static const float kind_weight[] = {
     [WORD_PLAIN] = 1.0f, [WORD_NUMBER] = 2.0f, [WORD_NAME] = 2.0f, [WORD_IDENT] = 2.0f};
@@ -119,9 +119,35 @@ enum status terms_of(const char *question, size_t n, struct arena *arena, struct
     return s;
 }
 
+/* One letter more, less, other, or two swapped: after the first, which is seldom mistyped. */
+static bool one_letter_off(const char *a, size_t na, const char *b, size_t nb)
+{
+    if (na > nb) {
+        return one_letter_off(b, nb, a, na);
+    }
+    size_t i = 0;
+    while (i < na && a[i] == b[i]) {
+        i++;
+    }
+    if (i == 0 || nb - na > 1) {
+        return false;
+    }
+    if (nb > na) {
+        return memcmp(a + i, b + i + 1, na - i) == 0;
+    }
+    bool other = i == na || memcmp(a + i + 1, b + i + 1, na - i - 1) == 0;
+    bool swapped = na - i >= 2 && a[i] == b[i + 1] && a[i + 1] == b[i] &&
+                   memcmp(a + i + 2, b + i + 2, na - i - 2) == 0;
+    return other || swapped;
+}
+
 static bool meets(const struct term *t, const char *w, size_t n)
 {
     if (n == t->n_normal && memcmp(w, t->normal, n) == 0) {
+        return true;
+    }
+    if (t->kind == WORD_NAME && t->n_normal >= NEAR_NAME && n >= NEAR_NAME &&
+        one_letter_off(t->normal, t->n_normal, w, n)) {
         return true;
     }
     size_t shared = n < t->n_normal ? n : t->n_normal;
@@ -158,8 +184,36 @@ static void match_parts(const struct terms *t, const char *word, size_t n, struc
     }
 }
 
+/* The initials of the capitalised words that stand in a row, the last one last. */
+struct initials {
+    char letters[MAX_ACRONYM];
+    size_t n;
+};
+
+/* "American Automobile Association" meets AAA. Function words between do not count. */
+static void match_acronym(const struct terms *t, const char *word, struct initials *in,
+                          uint64_t *met)
+{
+    if (!isupper((unsigned char)*word)) {
+        in->n = 0;
+        return;
+    }
+    if (in->n == MAX_ACRONYM) {
+        memmove(in->letters, in->letters + 1, --in->n);
+    }
+    in->letters[in->n++] = *word;
+    for (size_t i = 0; i < t->n; i++) {
+        size_t len = strlen(t->items[i].text);
+        if (len >= 2 && len <= in->n &&
+            memcmp(t->items[i].text, in->letters + in->n - len, len) == 0) {
+            *met |= 1ull << i;
+        }
+    }
+}
+
 enum status terms_met(const struct terms *t, const char *text, size_t n, uint64_t *met)
 {
+    struct initials initials = {0};
     struct buf normal = {0};
     struct word w;
     size_t pos = 0;
@@ -171,6 +225,7 @@ enum status terms_met(const struct terms *t, const char *text, size_t n, uint64_
         const char *p = text + w.span.start;
         size_t len = w.span.end - w.span.start;
         match(t, p, len, &normal, &m);
+        match_acronym(t, p, &initials, &m);
         if (w.kind == WORD_IDENT) {
             match_parts(t, p, len, &normal, &m);
         }

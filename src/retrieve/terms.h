@@ -5,8 +5,9 @@
  * ("explain", "list", "tell") weigh little; what is rare among the candidate texts weighs more
  * (terms_weigh). A text meets a term when one of its words, or a part of one of its identifiers,
  * has the same normal form, or when one is a prefix of the other and they share five letters
- * ("Postgres", "PostgreSQL"). At most 64 terms: a set of terms is a bit mask. Read-only after
- * building: any thread. */
+ * ("Postgres", "PostgreSQL"). A name of six letters or more is also met one letter off ("Celeron",
+ * "Céloron"), an acronym by capitalised words in a row with its initials. At most 64 terms: a set
+ * of terms is a bit mask. Read-only after building: any thread. */
 #ifndef HEARTH_RETRIEVE_TERMS_H
 #define HEARTH_RETRIEVE_TERMS_H
 

@@ -1,6 +1,7 @@
 /* Terms of a question, and the support check on top of them. */
 #include "common/test.h"
 
+#include "retrieve/polarity.h"
 #include "retrieve/support.h"
 #include "retrieve/terms.h"
 
@@ -56,6 +57,57 @@ static void numbers_match_exactly(void **state)
     assert_int_equal(met(&t, "in 20145 cases"), 0);
     assert_int_equal(terms_missing_hard(&t, 1), 2);
     arena_reset(&a);
+}
+
+static void names_are_met_one_letter_off_and_by_their_initials(void **state)
+{
+    (void)state;
+    struct arena a = {0};
+    struct terms t = terms(&a, "did Celeron meet the AAA in London?");
+    assert_int_equal(t.n, 4);
+    assert_int_equal(met(&t, "where C\u00e9loron went"), 1);
+    assert_int_equal(met(&t, "where Calaron went"), 0);
+    assert_int_equal(met(&t, "where Celreon went"), 1);
+    assert_int_equal(met(&t, "where Cameron went"), 0);
+    assert_int_equal(met(&t, "the American Automobile Association"), 4);
+    assert_int_equal(met(&t, "the Association of American Automobiles"), 4);
+    assert_int_equal(met(&t, "the American automobile Association"), 0);
+    assert_int_equal(met(&t, "in Londen"), 8);
+    arena_reset(&a);
+}
+
+static bool opposed(const char *question, const char *text)
+{
+    struct buf b = {0};
+    bool r = false;
+    assert_ok(polarity_opposites(question, strlen(question), &b));
+    assert_ok(polarity_opposed(text, strlen(text), &b, &r));
+    buf_fini(&b);
+    return r;
+}
+
+static void opposites_are_seen(void **state)
+{
+    (void)state;
+    assert_true(opposed("Where sits the smallest party?", "The largest party sits in the middle."));
+    assert_false(opposed("Where sits the largest party?", "The largest party sits in the middle."));
+    assert_false(
+        opposed("Where sits the smallest party?", "The largest and the smallest sit here."));
+    assert_false(opposed("Is it smallest or largest?", "The largest party sits in the middle."));
+    assert_true(opposed("How are logs compressed?", "It decompresses logs."));
+    assert_false(opposed("What is the capital?", "The largest city."));
+}
+
+static void negation_and_denial(void **state)
+{
+    (void)state;
+    assert_true(polarity_negates("What isn't supported?", 21));
+    assert_false(polarity_negates("What is supported?", 18));
+    assert_false(polarity_negates("the knot", 8));
+    assert_true(polarity_denies("It works unless the table is empty.", 35));
+    assert_true(polarity_denies("It was unaffected.", 18));
+    assert_true(polarity_denies("They refused to allow it.", 25));
+    assert_false(polarity_denies("It works.", 9));
 }
 
 static void question_words_decide_what_is_asked(void **state)
@@ -153,6 +205,9 @@ int main(void)
         cmocka_unit_test(content_words_are_kept_once),
         cmocka_unit_test(inflection_case_and_identifiers_meet),
         cmocka_unit_test(numbers_match_exactly),
+        cmocka_unit_test(names_are_met_one_letter_off_and_by_their_initials),
+        cmocka_unit_test(opposites_are_seen),
+        cmocka_unit_test(negation_and_denial),
         cmocka_unit_test(question_words_decide_what_is_asked),
         cmocka_unit_test(rare_words_weigh_more),
         cmocka_unit_test(what_a_source_says_is_supported_there),
