@@ -108,6 +108,15 @@ int cpu_count(void)
     return n > 0 ? n : 1;
 }
 
+size_t cpu_l2_bytes(void)
+{
+    long n = 0;
+#ifdef _SC_LEVEL2_CACHE_SIZE
+    n = sysconf(_SC_LEVEL2_CACHE_SIZE);
+#endif
+    return n > 0 ? (size_t)n : (size_t)1 << 20;
+}
+
 static uint64_t rotl(uint64_t x, int k)
 {
     return (x << k) | (x >> (64 - k));

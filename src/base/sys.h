@@ -17,7 +17,8 @@ struct cpu {
 };
 const struct cpu *cpu_features(void); /* read once; safe from any thread */
 
-int cpu_count(void); /* cores this process may run on, at least 1 */
+int cpu_count(void);       /* cores this process may run on, at least 1 */
+size_t cpu_l2_bytes(void); /* second-level data cache of a core; 1 MiB where nobody tells */
 
 /* xoshiro256** 1.0 (Blackman and Vigna, 2018), seeded through splitmix64: the same seed gives the
  * same numbers everywhere. */

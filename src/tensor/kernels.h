@@ -45,21 +45,43 @@ struct attn_tile {
  * tiling: the result depends on the row and the token only. */
 enum { STRIP_ROWS = 16, GROUP = 32, PANEL_TOKENS = 12, I16_BLOCK = 256, MUL4_MAX_TOKENS = 4 };
 
-/* A panel of nt tokens over `groups` groups; [g][nt] arrays, except as said. */
+/* A panel of nt tokens over `groups` groups. What a tile reads of a group lies together, so that a
+ * panel is one stream (struct act_group tells where): 48 bytes per token, nine cache lines for
+ * twelve. */
 struct act_panel {
     int nt;
     size_t groups;
-    int8_t *q;      /* [g][8][nt][4] */
+    uint8_t *bytes;  /* per group: int8 q [8][nt][4], then what act_group names, [nt] each */
+    uint8_t *halves; /* per group: int32 init [2][nt], float xsum [2][nt]: columns 0-15 and 16-31 */
+    int16_t *q16;    /* [g][16][nt][2], for 16-bit weights */
+    float *xs16;     /* [block][nt] */
+};
+size_t act_panel_bytes(size_t groups, int nt);
+struct act_panel act_panel_view(void *base, size_t groups, int nt);
+
+enum { ACT_GROUP_BYTES = 48, ACT_HALVES_BYTES = 16 }; /* per token */
+struct act_group {
+    int8_t *q;
     float *xs;      /* scale; its 2 lowest mantissa bits are zero, so that ACC_BIAS * xs is exact */
     float *bias_xs; /* -ACC_BIAS * xs */
     int32_t *init;  /* ACC_BIAS's bits - 128 * sum: start of an accumulator */
     float *xsum;    /* fl(sum * xs) */
-    int32_t *half_init; /* [g][2][nt] the same for columns 0-15 and 16-31 */
-    float *half_xsum;   /* [g][2][nt] */
-    int16_t *q16;       /* [g][16][nt][2] for 16-bit weights, with xs [block][nt] */
+    int32_t *half_init;
+    float *half_xsum;
 };
-size_t act_panel_bytes(size_t groups, int nt);
-struct act_panel act_panel_view(void *base, size_t groups, int nt);
+static inline struct act_group act_group(const struct act_panel *p, size_t g)
+{
+    const size_t nt = (size_t)p->nt;
+    uint8_t *at = p->bytes + g * ACT_GROUP_BYTES * nt;
+    uint8_t *halves = p->halves + g * ACT_HALVES_BYTES * nt;
+    return (struct act_group){.q = (int8_t *)at,
+                              .xs = (float *)(void *)(at + 32 * nt),
+                              .bias_xs = (float *)(void *)(at + 36 * nt),
+                              .init = (int32_t *)(void *)(at + 40 * nt),
+                              .xsum = (float *)(void *)(at + 44 * nt),
+                              .half_init = (int32_t *)(void *)halves,
+                              .half_xsum = (float *)(void *)(halves + 8 * nt)};
+}
 
 /* 1.5 * 2^23: added to a float it leaves |integers| < 2^22 in the low mantissa bits, so an int32
  * accumulator that starts at its bit pattern reads as the float ACC_BIAS + dot, and one fused
@@ -79,13 +101,16 @@ struct kernels {
     /* Groups [g0, g1) of token t of the panel from its row x of n columns (zeros after them). */
     void (*quant8)(const float *x, size_t n, struct act_panel *p, int t, size_t g0, size_t g1);
     void (*quant16)(const float *x, size_t n, struct act_panel *p, int t, size_t g0, size_t g1);
-    /* out[t][32]: rows of one or two strips (16 each), before the row's unit. */
+    /* out[t][32]: rows of one or two strips (16 each), before the row's unit. One strip of 4-bit
+     * values; tokens t0 .. t0 + n, n <= MUL4_MAX_TOKENS. */
     void (*mul4)(const struct strip *w, const struct mat_form *form, const struct act_panel *x,
-                 int t0, int n,
-                 float *out); /* one strip; tokens t0 .. t0 + n, n <= MUL4_MAX_TOKENS */
+                 int t0, int n, float *out);
+    /* `add`: F of the definition starts at out, which holds the sums of the columns before. With
+     * one strip, columns 16 .. 31 of out are left as anything. */
     void (*mul8)(const struct strip *w, int n_strips, const struct mat_form *form,
-                 const struct act_panel *x, float *out);
-    void (*mul16)(const struct strip *w, int n_strips, const struct act_panel *x, float *out);
+                 const struct act_panel *x, bool add, float *out);
+    void (*mul16)(const struct strip *w, int n_strips, const struct act_panel *x, bool add,
+                  float *out);
     /* y[i][r] = unit[r] * tile[i][r] for n tokens of `width` rows. PUT_PAIRS: the sum of tile rows
      * 2i and 2i + 1; PUT_ADD: added to y. */
     void (*put)(const float *tile, int n, unsigned how, const float *unit, size_t width, float *y,

@@ -74,24 +74,25 @@ INLINE void flush(const int NT, const bool has_min, __m256i acc[2][TILE_TOKENS],
 /* NT tokens from t0 times one strip. */
 INLINE void tile(const int NT, const int bits, const int halves, const bool has_min,
                  const bool table, const struct strip *w, const struct act_panel *x, int t0,
-                 float *out)
+                 bool add, float *out)
 {
     const size_t set = STRIP_ROWS * 2, stride = (size_t)halves * (has_min ? 2 : 1) * set;
     const size_t nt = (size_t)x->nt, value_bytes = (size_t)bits * 64;
     const bool small = bits == 4 && !table;
     const int offset = small ? 8 : WIDE_OFFSET, quads = 8 / halves;
-    const int8_t *q = x->q + 4 * t0;
 #pragma GCC unroll 4
-    for (int t = 0; t < NT; t++) {
+    for (int t = 0; !add && t < NT; t++) {
         memset(out + t * 32, 0, STRIP_ROWS * sizeof *out);
     }
     for (size_t g = 0; g < x->groups; g++) {
         const uint8_t *values = w->values + g * value_bytes, *f = w->factors + g * stride;
+        const struct act_group a = act_group(x, g);
+        const int8_t *q = a.q + 4 * t0;
         _mm_prefetch((const char *)f + 2048, _MM_HINT_T0);
 #pragma GCC unroll 2
         for (int h = 0; h < halves; h++) {
-            const size_t at = (g * (size_t)halves + (size_t)h) * nt + (size_t)t0;
-            const int32_t *init = (halves == 1 ? x->init : x->half_init) + at;
+            const size_t at = (size_t)h * nt + (size_t)t0;
+            const int32_t *init = (halves == 1 ? a.init : a.half_init) + at;
             __m256i acc[2][TILE_TOKENS];
 #pragma GCC unroll 4
             for (int t = 0; t < NT; t++) { /* init is ACC_BIAS_BITS - 128 * sum */
@@ -116,26 +117,27 @@ INLINE void tile(const int NT, const int bits, const int halves, const bool has_
                     }
                 }
             }
-            const float *sums = (halves == 1 ? x->xsum : x->half_xsum) + at;
-            flush(NT, has_min, acc, f + (size_t)h * set, f + (size_t)(halves + h) * set,
-                  x->xs + g * nt + (size_t)t0, sums, out);
+            const float *sums = (halves == 1 ? a.xsum : a.half_xsum) + at;
+            flush(NT, has_min, acc, f + (size_t)h * set, f + (size_t)(halves + h) * set, a.xs + t0,
+                  sums, out);
         }
     }
 }
 
-#define DEFINE_TILES(name, bits, halves, has_min, table)                                          \
-    static void name(const struct strip *w, const struct act_panel *x, int t0, int n, float *out) \
-    {                                                                                             \
-        for (; n >= TILE_TOKENS; n -= TILE_TOKENS, t0 += TILE_TOKENS, out += TILE_TOKENS * 32) {  \
-            tile(TILE_TOKENS, bits, halves, has_min, table, w, x, t0, out);                       \
-        }                                                                                         \
-        if (n >= 2) {                                                                             \
-            tile(2, bits, halves, has_min, table, w, x, t0, out);                                 \
-            n -= 2, t0 += 2, out += 64;                                                           \
-        }                                                                                         \
-        if (n) {                                                                                  \
-            tile(1, bits, halves, has_min, table, w, x, t0, out);                                 \
-        }                                                                                         \
+#define DEFINE_TILES(name, bits, halves, has_min, table)                                         \
+    static void name(const struct strip *w, const struct act_panel *x, int t0, int n, bool add,  \
+                     float *out)                                                                 \
+    {                                                                                            \
+        for (; n >= TILE_TOKENS; n -= TILE_TOKENS, t0 += TILE_TOKENS, out += TILE_TOKENS * 32) { \
+            tile(TILE_TOKENS, bits, halves, has_min, table, w, x, t0, add, out);                 \
+        }                                                                                        \
+        if (n >= 2) {                                                                            \
+            tile(2, bits, halves, has_min, table, w, x, t0, add, out);                           \
+            n -= 2, t0 += 2, out += 64;                                                          \
+        }                                                                                        \
+        if (n) {                                                                                 \
+            tile(1, bits, halves, has_min, table, w, x, t0, add, out);                           \
+        }                                                                                        \
     }
 DEFINE_TILES(tiles4_plain, 4, 1, false, false)
 DEFINE_TILES(tiles4_min, 4, 1, true, false)
@@ -151,33 +153,33 @@ static void mul4(const struct strip *w, const struct mat_form *form, const struc
                  int t0, int n, float *out)
 {
     if (form->table) {
-        tiles4_table(w, x, t0, n, out);
+        tiles4_table(w, x, t0, n, false, out);
     } else if (form->halves == 1) {
-        (form->has_min ? tiles4_min : tiles4_plain)(w, x, t0, n, out);
+        (form->has_min ? tiles4_min : tiles4_plain)(w, x, t0, n, false, out);
     } else {
-        (form->has_min ? tiles4_half_min : tiles4_half)(w, x, t0, n, out);
+        (form->has_min ? tiles4_half_min : tiles4_half)(w, x, t0, n, false, out);
     }
 }
 
 static void mul8(const struct strip *w, int n_strips, const struct mat_form *form,
-                 const struct act_panel *x, float *out)
+                 const struct act_panel *x, bool add, float *out)
 {
     for (int s = 0; s < n_strips; s++) {
         if (form->halves == 1) {
-            (form->has_min ? tiles8_min : tiles8_plain)(w + s, x, 0, x->nt, out + 16 * s);
+            (form->has_min ? tiles8_min : tiles8_plain)(w + s, x, 0, x->nt, add, out + 16 * s);
         } else {
-            (form->has_min ? tiles8_half_min : tiles8_half)(w + s, x, 0, x->nt, out + 16 * s);
+            (form->has_min ? tiles8_half_min : tiles8_half)(w + s, x, 0, x->nt, add, out + 16 * s);
         }
     }
 }
 
-INLINE void tile16(const int NT, const struct strip *w, const struct act_panel *x, int t0,
+INLINE void tile16(const int NT, const struct strip *w, const struct act_panel *x, int t0, bool add,
                    float *out)
 {
     const size_t nt = (size_t)x->nt, pairs = x->groups * GROUP / 2;
     const int16_t *q = x->q16 + 2 * t0;
 #pragma GCC unroll 4
-    for (int t = 0; t < NT; t++) {
+    for (int t = 0; !add && t < NT; t++) {
         memset(out + t * 32, 0, STRIP_ROWS * sizeof *out);
     }
     for (size_t p0 = 0, block = 0; p0 < pairs; p0 += I16_BLOCK / 2, block++) {
@@ -205,7 +207,7 @@ INLINE void tile16(const int NT, const struct strip *w, const struct act_panel *
 #pragma GCC unroll 4
             for (int t = 0; t < NT; t++) {
                 float *to = out + t * 32 + side * 8;
-                __m256 xs = _mm256_set1_ps(x->xs[block * nt + (size_t)(t0 + t)]);
+                __m256 xs = _mm256_set1_ps(x->xs16[block * nt + (size_t)(t0 + t)]);
                 __m256 dot = _mm256_mul_ps(_mm256_cvtepi32_ps(acc[side][t]), xs);
                 _mm256_storeu_ps(to, _mm256_fmadd_ps(dot, scale, _mm256_loadu_ps(to)));
             }
@@ -213,15 +215,16 @@ INLINE void tile16(const int NT, const struct strip *w, const struct act_panel *
     }
 }
 
-static void mul16(const struct strip *w, int n_strips, const struct act_panel *x, float *out)
+static void mul16(const struct strip *w, int n_strips, const struct act_panel *x, bool add,
+                  float *out)
 {
     for (int s = 0; s < n_strips; s++) {
         int t = 0;
         for (; t + TILE_TOKENS <= x->nt; t += TILE_TOKENS) {
-            tile16(TILE_TOKENS, w + s, x, t, out + t * 32 + 16 * s);
+            tile16(TILE_TOKENS, w + s, x, t, add, out + t * 32 + 16 * s);
         }
         for (; t < x->nt; t++) {
-            tile16(1, w + s, x, t, out + t * 32 + 16 * s);
+            tile16(1, w + s, x, t, add, out + t * 32 + 16 * s);
         }
     }
 }

@@ -100,11 +100,12 @@ static void quant8(const float *x, size_t n, struct act_panel *p, int t, size_t 
         float scale = quant_scale(reduce_peak(group_peak(v, _mm256_setzero_si256())), 127);
         group_ints(v, scale > 0 ? 1 / scale : 0, q);
         int32_t sums[2] = {0, 0};
+        int8_t *to = act_group(p, g).q;
         for (size_t c = 0; c < GROUP; c++) {
-            p->q[((g * 8 + c / 4) * nt + token) * 4 + c % 4] = (int8_t)q[c];
+            to[(c / 4 * nt + token) * 4 + c % 4] = (int8_t)q[c];
             sums[c / 16] += q[c];
         }
-        panel_put_sums(p, g * nt + token, 2 * g * nt + token, scale, sums[0], sums[1]);
+        panel_put_sums(p, g, token, scale, sums[0], sums[1]);
     }
 }
 
@@ -120,7 +121,7 @@ static void quant16(const float *x, size_t n, struct act_panel *p, int t, size_t
             peak = group_peak(v, peak);
         }
         float scale = quant_scale(reduce_peak(peak), I16_ACT_MAX);
-        p->xs[g / per_block * nt + token] = scale;
+        p->xs16[g / per_block * nt + token] = scale;
         for (size_t i = g; i < end; i++) {
             int16_t q[GROUP];
             load_group(x, n, i, v);

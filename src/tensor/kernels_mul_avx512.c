@@ -6,8 +6,12 @@
  * cache; per group an accumulator costs two fused multiply-adds beside its 8 vpdpbusd, because it
  * starts at the bits of ACC_BIAS and needs no conversion: 80 % of the instruction's peak at best.
  *
- * vpdpbusd is one line of assembly: gcc 12 copies and spills the 24 accumulators when they go
- * through the intrinsic, which halves the speed. */
+ * The order of instructions matters as much as their number, since some hundred of them wait in the
+ * scheduler: scales are converted before the dot products of their group, not after, or the
+ * multiply-adds queue behind the conversion (74 % of the peak instead of 64 from the cache on
+ * Golden Cove). vpdpbusd is one volatile line of assembly, which keeps that order: and gcc 12
+ * copies and spills the 24 accumulators when they go through the intrinsic, which halves the speed.
+ * Rejected: 6 x 64 and 8 x 48 tiles (the same speed), sums in registers with 6 x 32 (63 %). */
 #if defined(__x86_64__)
 #include "tensor/pack.h"
 
@@ -16,8 +20,9 @@
 #include <immintrin.h>
 #include <string.h>
 
-#define DPBUSD(acc, w, x) __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(w), "v"(x))
-#define DPWSSD(acc, w, x) __asm__("vpdpwssd %2, %1, %0" : "+v"(acc) : "v"(w), "v"(x))
+#define DPBUSD(acc, w, x) __asm__ volatile("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(w), "v"(x))
+#define DPWSSD(acc, w, x) __asm__ volatile("vpdpwssd %2, %1, %0" : "+v"(acc) : "v"(w), "v"(x))
+#define IN_PLACE(v) __asm__ volatile("" : "+v"(v)) /* computed here, not where it is used */
 #define FORGET_MEMORY() __asm__ volatile("" ::: "memory")
 #define INLINE static inline __attribute__((always_inline))
 
@@ -39,76 +44,85 @@ INLINE __m512 unbias(__m512i acc, float xs, float bias_xs)
     return _mm512_fmadd_ps(_mm512_castsi512_ps(acc), _mm512_set1_ps(xs), _mm512_set1_ps(bias_xs));
 }
 
-/* NT tokens of a panel times NS strips of bytes. NT, NS, halves and min are constants where this is
+INLINE void zero_tile(const int NT, float *out)
+{
+#pragma GCC unroll 24
+    for (int i = 0; i < 2 * NT; i++) {
+        _mm512_store_ps(out + i * 16, _mm512_setzero_ps());
+    }
+}
+
+/* Quads of columns of a group times two strips. */
+INLINE void dot_quads(const int NT, const int quads, const uint8_t *v0, const uint8_t *v1,
+                      const uint8_t *q, __m512i *a, __m512i *b)
+{
+#pragma GCC unroll 1
+    for (int k = 0; k < quads; k++, v0 += 64, v1 += 64, q += 4 * NT) {
+        __m512i w0 = _mm512_load_si512(v0), w1 = _mm512_load_si512(v1);
+        if (NT < PANEL_TOKENS - 1) { /* perhaps the only panel: weights come from memory */
+            _mm_prefetch((const char *)v0 + 3072, _MM_HINT_T0);
+            _mm_prefetch((const char *)v1 + 3072, _MM_HINT_T0);
+        }
+#pragma GCC unroll 12
+        for (int t = 0; t < NT; t++) {
+            __m512i x = broadcast(q + 4 * t);
+            DPBUSD(a[t], w0, x);
+            DPBUSD(b[t], w1, x);
+        }
+    }
+}
+
+/* NT tokens of a panel times two strips of bytes. NT, halves and min are constants where this is
  * instantiated. */
-INLINE void tile8(const int NT, const int NS, const int halves, const bool has_min,
-                  const struct strip *w, const struct act_panel *x, float *out)
+INLINE void tile8(const int NT, const int halves, const bool has_min, const struct strip *w,
+                  const struct act_panel *x, bool add, float *out)
 {
     const size_t set = STRIP_ROWS * 2, stride = (size_t)halves * (has_min ? 2 : 1) * set;
     const int quads = 8 / halves;
-#pragma GCC unroll 12
-    for (int t = 0; t < NT; t++) {
-#pragma GCC unroll 2
-        for (int s = 0; s < NS; s++) {
-            _mm512_store_ps(out + t * 32 + s * 16, _mm512_setzero_ps());
-        }
+    const uint8_t *v0 = w[0].values, *v1 = w[1].values, *f0 = w[0].factors, *f1 = w[1].factors;
+    const uint8_t *q = x->bytes, *half = x->halves;
+    if (!add) {
+        zero_tile(NT, out);
     }
-    const int8_t *q = x->q;
     for (size_t g = 0; g < x->groups; g++) {
-        const float *xs = x->xs + g * (size_t)NT, *bias = x->bias_xs + g * (size_t)NT;
+        const float *xs = (const float *)(const void *)(q + 32 * NT);
         for (int h = 0; h < halves; h++) {
-            const size_t at = (g * (size_t)halves + (size_t)h) * (size_t)NT;
-            const int32_t *init = (halves == 1 ? x->init : x->half_init) + at;
-            const float *sum = (halves == 1 ? x->xsum : x->half_xsum) + at;
-            __m512i acc[2][PANEL_TOKENS];
+            const uint8_t *init = halves == 1 ? q + 40 * NT : half + h * 4 * NT;
+            const uint8_t *sums = halves == 1 ? q + 44 * NT : half + 8 * NT + h * 4 * NT;
+            __m512 s0 = load_f16x16(f0 + (size_t)h * set), s1 = load_f16x16(f1 + (size_t)h * set);
+            IN_PLACE(s0);
+            IN_PLACE(s1);
+            __m512i a[PANEL_TOKENS], b[PANEL_TOKENS];
 #pragma GCC unroll 12
             for (int t = 0; t < NT; t++) {
-                acc[0][t] = broadcast(init + t);
-                if (NS == 2) {
-                    acc[1][t] = acc[0][t];
-                }
+                a[t] = broadcast(init + 4 * t);
+                b[t] = a[t];
             }
-            const size_t value = (g * 8 + (size_t)(h * quads)) * 64;
-            for (int k = 0; k < quads; k++, q += 4 * NT) {
-                __m512i w0 = _mm512_load_si512(w[0].values + value + (size_t)k * 64), w1 = w0;
-                if (NS == 2) {
-                    w1 = _mm512_load_si512(w[1].values + value + (size_t)k * 64);
-                } else {
-                    _mm_prefetch((const char *)w[0].values + value + (size_t)k * 64 + 3072,
-                                 _MM_HINT_T0);
-                }
-#pragma GCC unroll 12
-                for (int t = 0; t < NT; t++) {
-                    __m512i v = broadcast(q + 4 * t);
-                    DPBUSD(acc[0][t], w0, v);
-                    if (NS == 2) {
-                        DPBUSD(acc[1][t], w1, v);
-                    }
-                }
-            }
-            __m512 scale[2], min[2];
-#pragma GCC unroll 2
-            for (int s = 0; s < NS; s++) {
-                const uint8_t *f = w[s].factors + g * stride + (size_t)h * set;
-                scale[s] = load_f16x16(f);
-                min[s] = has_min ? load_f16x16(f + (size_t)halves * set) : scale[s];
+            const size_t value = (size_t)(h * quads) * 64;
+            dot_quads(NT, quads, v0 + value, v1 + value, q + h * quads * 4 * NT, a, b);
+            __m512 m0 = s0, m1 = s1;
+            if (has_min) {
+                m0 = load_f16x16(f0 + (size_t)(halves + h) * set);
+                m1 = load_f16x16(f1 + (size_t)(halves + h) * set);
             }
 #pragma GCC unroll 12
             for (int t = 0; t < NT; t++) {
-                __m512 xs_t = _mm512_set1_ps(xs[t]), bias_t = _mm512_set1_ps(bias[t]);
-#pragma GCC unroll 2
-                for (int s = 0; s < NS; s++) {
-                    float *to = out + t * 32 + s * 16;
-                    __m512 y = _mm512_fmadd_ps(_mm512_castsi512_ps(acc[s][t]), xs_t, bias_t);
-                    y = _mm512_fmadd_ps(y, scale[s], _mm512_load_ps(to));
-                    if (has_min) {
-                        y = _mm512_fmadd_ps(min[s], _mm512_set1_ps(sum[t]), y);
-                    }
-                    _mm512_store_ps(to, y);
+                const float *sum = (const float *)(const void *)sums + t;
+                float *to = out + t * 32;
+                __m512 y0 = unbias(a[t], xs[t], xs[NT + t]), y1 = unbias(b[t], xs[t], xs[NT + t]);
+                y0 = _mm512_fmadd_ps(y0, s0, _mm512_load_ps(to));
+                y1 = _mm512_fmadd_ps(y1, s1, _mm512_load_ps(to + 16));
+                if (has_min) {
+                    y0 = _mm512_fmadd_ps(m0, _mm512_set1_ps(*sum), y0);
+                    y1 = _mm512_fmadd_ps(m1, _mm512_set1_ps(*sum), y1);
                 }
+                _mm512_store_ps(to, y0);
+                _mm512_store_ps(to + 16, y1);
+                FORGET_MEMORY(); /* or gcc keeps the sums on the stack as well */
             }
-            FORGET_MEMORY(); /* or gcc keeps the sums on the stack as well and stores them twice */
         }
+        v0 += 512, v1 += 512, f0 += stride, f1 += stride;
+        q += ACT_GROUP_BYTES * NT, half += ACT_HALVES_BYTES * NT;
     }
 }
 
@@ -121,26 +135,28 @@ INLINE void tile4(const int NT, const int halves, const bool has_min, const bool
     const __m512i mask = _mm512_set1_epi8(15);
     const __m512i levels = _mm512_broadcast_i32x4(_mm_xor_si128(
         _mm_loadu_si128((const __m128i *)(const void *)iq4_values), _mm_set1_epi8(-128)));
-    const int8_t *q = x->q + 4 * t0;
     const uint8_t *v = w->values, *f = w->factors;
     __m512 y[MUL4_MAX_TOKENS];
 #pragma GCC unroll 4
     for (int t = 0; t < NT; t++) {
         y[t] = _mm512_setzero_ps();
     }
-    for (size_t g = 0; g < x->groups; g++, v += 256, f += stride, q += 32 * nt) {
+    for (size_t g = 0; g < x->groups; g++, v += 256, f += stride) {
         __m512i low[MUL4_MAX_TOKENS], high[MUL4_MAX_TOKENS];
-        const size_t at = g * nt + (size_t)t0, half = 2 * g * nt + (size_t)t0;
+        const struct act_group a = act_group(x, g);
+        const int8_t *q = a.q + 4 * t0;
+        const float *xs = a.xs + t0, *bias_xs = a.bias_xs + t0, *half_xsum = a.half_xsum + t0;
+        const int32_t *init = a.init + t0, *half_init = a.half_init + t0;
 #pragma GCC unroll 4
         for (size_t t = 0; t < (size_t)NT; t++) {
             /* A nibble is v + 8, a level is value + 128; init has the correction for 128. */
             const int shift = table ? 0 : 4;
-            low[t] = _mm512_set1_epi32(ACC_BIAS_BITS -
-                                       ((ACC_BIAS_BITS - x->half_init[half + t]) >> shift));
-            high[t] = _mm512_set1_epi32(
-                halves == 1
-                    ? (ACC_BIAS_BITS - x->half_init[half + nt + t]) / -(1 << shift)
-                    : ACC_BIAS_BITS - ((ACC_BIAS_BITS - x->half_init[half + nt + t]) >> shift));
+            const int32_t first = halves == 1 ? init[t] : half_init[t];
+            low[t] = _mm512_set1_epi32(ACC_BIAS_BITS - ((ACC_BIAS_BITS - first) >> shift));
+            high[t] = halves == 1
+                          ? _mm512_setzero_si512()
+                          : _mm512_set1_epi32(ACC_BIAS_BITS -
+                                              ((ACC_BIAS_BITS - half_init[nt + t]) >> shift));
         }
         _mm_prefetch((const char *)f + 2048, _MM_HINT_T0);
 #pragma GCC unroll 4
@@ -163,23 +179,23 @@ INLINE void tile4(const int NT, const int halves, const bool has_min, const bool
                min = has_min ? load_f16x16(f + (size_t)halves * set) : scale;
 #pragma GCC unroll 4
         for (size_t t = 0; t < (size_t)NT; t++) {
-            float xs = x->xs[at + t], bias = x->bias_xs[at + t];
+            const float unit = xs[t], bias = bias_xs[t];
             if (halves == 1) {
-                y[t] = _mm512_fmadd_ps(unbias(_mm512_add_epi32(low[t], high[t]), xs, bias), scale,
+                y[t] = _mm512_fmadd_ps(unbias(_mm512_add_epi32(low[t], high[t]), unit, bias), scale,
                                        y[t]);
                 if (has_min) {
-                    y[t] = _mm512_fmadd_ps(min, _mm512_set1_ps(x->xsum[at + t]), y[t]);
+                    y[t] = _mm512_fmadd_ps(min, _mm512_set1_ps(a.xsum[(size_t)t0 + t]), y[t]);
                 }
                 continue;
             }
-            y[t] = _mm512_fmadd_ps(unbias(low[t], xs, bias), scale, y[t]);
+            y[t] = _mm512_fmadd_ps(unbias(low[t], unit, bias), scale, y[t]);
             if (has_min) {
-                y[t] = _mm512_fmadd_ps(min, _mm512_set1_ps(x->half_xsum[half + t]), y[t]);
+                y[t] = _mm512_fmadd_ps(min, _mm512_set1_ps(half_xsum[t]), y[t]);
             }
-            y[t] = _mm512_fmadd_ps(unbias(high[t], xs, bias), load_f16x16(f + set), y[t]);
+            y[t] = _mm512_fmadd_ps(unbias(high[t], unit, bias), load_f16x16(f + set), y[t]);
             if (has_min) {
-                y[t] = _mm512_fmadd_ps(load_f16x16(f + 3 * set),
-                                       _mm512_set1_ps(x->half_xsum[half + nt + t]), y[t]);
+                y[t] = _mm512_fmadd_ps(load_f16x16(f + 3 * set), _mm512_set1_ps(half_xsum[nt + t]),
+                                       y[t]);
             }
         }
     }
@@ -191,15 +207,17 @@ INLINE void tile4(const int NT, const int halves, const bool has_min, const bool
 
 /* Decoding from bytes: one token, two chains, streamed. */
 INLINE void stream8(const int halves, const bool has_min, const struct strip *w,
-                    const struct act_panel *x, float *out)
+                    const struct act_panel *x, bool add, float *out)
 {
     const size_t set = STRIP_ROWS * 2, stride = (size_t)halves * (has_min ? 2 : 1) * set;
     const uint8_t *v = w->values, *f = w->factors;
-    const int8_t *q = x->q;
-    __m512 y = _mm512_setzero_ps();
-    for (size_t g = 0; g < x->groups; g++, v += 512, f += stride, q += 32) {
-        __m512i a = _mm512_set1_epi32(x->half_init[2 * g]);
-        __m512i b = _mm512_set1_epi32(x->half_init[2 * g + 1]);
+    __m512 y = add ? _mm512_load_ps(out) : _mm512_setzero_ps();
+    for (size_t g = 0; g < x->groups; g++, v += 512, f += stride) {
+        const struct act_group act = act_group(x, g);
+        const int8_t *q = act.q;
+        const float xs = *act.xs, bias = *act.bias_xs;
+        __m512i a = _mm512_set1_epi32(halves == 1 ? *act.init : act.half_init[0]);
+        __m512i b = halves == 1 ? _mm512_setzero_si512() : _mm512_set1_epi32(act.half_init[1]);
         _mm_prefetch((const char *)f + 2048, _MM_HINT_T0);
 #pragma GCC unroll 4
         for (size_t k = 0; k < 4; k++) {
@@ -210,38 +228,31 @@ INLINE void stream8(const int halves, const bool has_min, const struct strip *w,
         }
         __m512 scale = load_f16x16(f),
                min = has_min ? load_f16x16(f + (size_t)halves * set) : scale;
-        if (halves == 1) { /* the bias is in both chains once too often */
-            __m512i both =
-                _mm512_sub_epi32(_mm512_add_epi32(a, b), _mm512_set1_epi32(ACC_BIAS_BITS));
-            y = _mm512_fmadd_ps(unbias(both, x->xs[g], x->bias_xs[g]), scale, y);
+        if (halves == 1) {
+            y = _mm512_fmadd_ps(unbias(_mm512_add_epi32(a, b), xs, bias), scale, y);
             if (has_min) {
-                y = _mm512_fmadd_ps(min, _mm512_set1_ps(x->xsum[g]), y);
+                y = _mm512_fmadd_ps(min, _mm512_set1_ps(*act.xsum), y);
             }
             continue;
         }
-        y = _mm512_fmadd_ps(unbias(a, x->xs[g], x->bias_xs[g]), scale, y);
+        y = _mm512_fmadd_ps(unbias(a, xs, bias), scale, y);
         if (has_min) {
-            y = _mm512_fmadd_ps(min, _mm512_set1_ps(x->half_xsum[2 * g]), y);
+            y = _mm512_fmadd_ps(min, _mm512_set1_ps(act.half_xsum[0]), y);
         }
-        y = _mm512_fmadd_ps(unbias(b, x->xs[g], x->bias_xs[g]), load_f16x16(f + set), y);
+        y = _mm512_fmadd_ps(unbias(b, xs, bias), load_f16x16(f + set), y);
         if (has_min) {
-            y = _mm512_fmadd_ps(load_f16x16(f + 3 * set), _mm512_set1_ps(x->half_xsum[2 * g + 1]),
-                                y);
+            y = _mm512_fmadd_ps(load_f16x16(f + 3 * set), _mm512_set1_ps(act.half_xsum[1]), y);
         }
     }
     _mm512_store_ps(out, y);
 }
 
 /* int16: the same tiles, pairs of columns, float sums per I16_BLOCK columns. */
-INLINE void tile16(const int NT, const int NS, const struct strip *w, const struct act_panel *x,
+INLINE void tile16(const int NT, const struct strip *w, const struct act_panel *x, bool add,
                    float *out)
 {
-#pragma GCC unroll 12
-    for (int t = 0; t < NT; t++) {
-#pragma GCC unroll 2
-        for (int s = 0; s < NS; s++) {
-            _mm512_store_ps(out + t * 32 + s * 16, _mm512_setzero_ps());
-        }
+    if (!add) {
+        zero_tile(NT, out);
     }
     const size_t pairs = x->groups * GROUP / 2;
     const int16_t *q = x->q16;
@@ -253,29 +264,27 @@ INLINE void tile16(const int NT, const int NS, const struct strip *w, const stru
             acc[0][t] = acc[1][t] = _mm512_setzero_si512();
         }
         for (size_t p = p0; p < end; p++, q += 2 * NT) {
-            __m512i w0 = _mm512_load_si512(w[0].values + p * 64), w1 = w0;
-            if (NS == 2) {
-                w1 = _mm512_load_si512(w[1].values + p * 64);
-            } else {
+            __m512i w0 = _mm512_load_si512(w[0].values + p * 64);
+            __m512i w1 = _mm512_load_si512(w[1].values + p * 64);
+            if (NT < PANEL_TOKENS - 1) {
                 _mm_prefetch((const char *)w[0].values + p * 64 + 3072, _MM_HINT_T0);
+                _mm_prefetch((const char *)w[1].values + p * 64 + 3072, _MM_HINT_T0);
             }
 #pragma GCC unroll 12
             for (int t = 0; t < NT; t++) {
                 __m512i v = broadcast(q + 2 * t);
                 DPWSSD(acc[0][t], w0, v);
-                if (NS == 2) {
-                    DPWSSD(acc[1][t], w1, v);
-                }
+                DPWSSD(acc[1][t], w1, v);
             }
         }
 #pragma GCC unroll 2
-        for (int s = 0; s < NS; s++) {
+        for (int s = 0; s < 2; s++) {
             __m512 scale = _mm512_load_ps(w[s].factors + block * 64);
 #pragma GCC unroll 12
             for (int t = 0; t < NT; t++) {
                 float *to = out + t * 32 + s * 16;
-                __m512 dot = _mm512_mul_ps(_mm512_cvtepi32_ps(acc[s][t]),
-                                           _mm512_set1_ps(x->xs[block * (size_t)NT + (size_t)t]));
+                __m512 xs = _mm512_set1_ps(x->xs16[block * (size_t)NT + (size_t)t]);
+                __m512 dot = _mm512_mul_ps(_mm512_cvtepi32_ps(acc[s][t]), xs);
                 _mm512_store_ps(to, _mm512_fmadd_ps(dot, scale, _mm512_load_ps(to)));
             }
         }
@@ -285,76 +294,56 @@ INLINE void tile16(const int NT, const int NS, const struct strip *w, const stru
 /* Instances: one function per number of tokens, chosen by a switch. */
 #define EACH_NT(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
 
-#define DEFINE_MUL8(name, halves, has_min)                                                       \
-    static void name(const struct strip *w, int n_strips, const struct act_panel *x, float *out) \
-    {                                                                                            \
-        if (n_strips == 2 && x->nt == PANEL_TOKENS) {                                            \
-            tile8(PANEL_TOKENS, 2, halves, has_min, w, x, out);                                  \
-            return;                                                                              \
-        }                                                                                        \
-        for (int s = 0; s < n_strips; s++) {                                                     \
-            name##_strip(w + s, x, out + 16 * s);                                                \
-        }                                                                                        \
-    }
-#define CASE8(n)                                 \
-    case n:                                      \
-        tile8(n, 1, HALVES, HAS_MIN, w, x, out); \
+#define CASE8(n)                                   \
+    case n:                                        \
+        tile8(n, HALVES, HAS_MIN, w, x, add, out); \
         return;
+#define DEFINE_MUL8(name)                                                                    \
+    static void name(const struct strip *w, const struct act_panel *x, bool add, float *out) \
+    {                                                                                        \
+        switch (x->nt) {                                                                     \
+            EACH_NT(CASE8)                                                                   \
+        }                                                                                    \
+    }
 
 #define HALVES 1
 #define HAS_MIN false
-static void mul8_plain_strip(const struct strip *w, const struct act_panel *x, float *out)
-{
-    switch (x->nt) {
-        EACH_NT(CASE8)
-    }
-}
+DEFINE_MUL8(mul8_plain)
 #undef HAS_MIN
 #define HAS_MIN true
-static void mul8_min_strip(const struct strip *w, const struct act_panel *x, float *out)
-{
-    switch (x->nt) {
-        EACH_NT(CASE8)
-    }
-}
+DEFINE_MUL8(mul8_min)
 #undef HALVES
 #define HALVES 2
-static void mul8_half_min_strip(const struct strip *w, const struct act_panel *x, float *out)
-{
-    switch (x->nt) {
-        EACH_NT(CASE8)
-    }
-}
+DEFINE_MUL8(mul8_half_min)
 #undef HAS_MIN
 #define HAS_MIN false
-static void mul8_half_strip(const struct strip *w, const struct act_panel *x, float *out)
+DEFINE_MUL8(mul8_half)
+
+static void mul8_one(const struct strip *w, const struct mat_form *form, const struct act_panel *x,
+                     bool add, float *out)
 {
-    switch (x->nt) {
-        EACH_NT(CASE8)
+    if (form->halves == 1) {
+        form->has_min ? stream8(1, true, w, x, add, out) : stream8(1, false, w, x, add, out);
+    } else {
+        form->has_min ? stream8(2, true, w, x, add, out) : stream8(2, false, w, x, add, out);
     }
 }
-DEFINE_MUL8(mul8_plain, 1, false)
-DEFINE_MUL8(mul8_min, 1, true)
-DEFINE_MUL8(mul8_half, 2, false)
-DEFINE_MUL8(mul8_half_min, 2, true)
 
 static void mul8(const struct strip *w, int n_strips, const struct mat_form *form,
-                 const struct act_panel *x, float *out)
+                 const struct act_panel *x, bool add, float *out)
 {
     if (x->nt == 1) {
         for (int s = 0; s < n_strips; s++) {
-            if (form->halves == 1) {
-                form->has_min ? stream8(1, true, w + s, x, out + 16 * s)
-                              : stream8(1, false, w + s, x, out + 16 * s);
-            } else {
-                form->has_min ? stream8(2, true, w + s, x, out + 16 * s)
-                              : stream8(2, false, w + s, x, out + 16 * s);
-            }
+            mul8_one(w + s, form, x, add, out + 16 * s);
         }
-    } else if (form->halves == 1) {
-        (form->has_min ? mul8_min : mul8_plain)(w, n_strips, x, out);
+        return;
+    }
+    /* One strip is multiplied twice: that happens at the end of a matrix only. */
+    const struct strip pair[2] = {w[0], w[n_strips - 1]};
+    if (form->halves == 1) {
+        (form->has_min ? mul8_min : mul8_plain)(pair, x, add, out);
     } else {
-        (form->has_min ? mul8_half_min : mul8_half)(w, n_strips, x, out);
+        (form->has_min ? mul8_half_min : mul8_half)(pair, x, add, out);
     }
 }
 
@@ -390,25 +379,16 @@ static void mul4(const struct strip *w, const struct mat_form *form, const struc
     }
 }
 
-#define CASE16(n)                \
-    case n:                      \
-        tile16(n, 1, w, x, out); \
+#define CASE16(n)                     \
+    case n:                           \
+        tile16(n, pair, x, add, out); \
         return;
-static void mul16_strip(const struct strip *w, const struct act_panel *x, float *out)
+static void mul16(const struct strip *w, int n_strips, const struct act_panel *x, bool add,
+                  float *out)
 {
+    const struct strip pair[2] = {w[0], w[n_strips - 1]};
     switch (x->nt) {
         EACH_NT(CASE16)
-    }
-}
-
-static void mul16(const struct strip *w, int n_strips, const struct act_panel *x, float *out)
-{
-    if (n_strips == 2 && x->nt == PANEL_TOKENS) {
-        tile16(PANEL_TOKENS, 2, w, x, out);
-        return;
-    }
-    for (int s = 0; s < n_strips; s++) {
-        mul16_strip(w + s, x, out + 16 * s);
     }
 }
 
@@ -496,14 +476,15 @@ static void quant8(const float *x, size_t n, struct act_panel *p, int t, size_t 
         __m256i sums = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), both);
         sums = _mm256_hadd_epi32(sums, sums);
         sums = _mm256_hadd_epi32(sums, sums);
+        int8_t *q = act_group(p, g).q;
         if (nt == 1) {
-            memcpy(p->q + g * 32, bytes, 32);
+            memcpy(q, bytes, 32);
         } else {
             for (size_t k = 0; k < 8; k++) {
-                memcpy(p->q + ((g * 8 + k) * nt + token) * 4, bytes + 4 * k, 4);
+                memcpy(q + (k * nt + token) * 4, bytes + 4 * k, 4);
             }
         }
-        panel_put_sums(p, g * nt + token, 2 * g * nt + token, scale, _mm256_extract_epi32(sums, 0),
+        panel_put_sums(p, g, token, scale, _mm256_extract_epi32(sums, 0),
                        _mm256_extract_epi32(sums, 4));
     }
 }
@@ -521,7 +502,7 @@ static void quant16(const float *x, size_t n, struct act_panel *p, int t, size_t
         }
         float scale = quant_scale(_mm512_reduce_max_epu32(peak), I16_ACT_MAX);
         float inverse = scale > 0 ? 1 / scale : 0;
-        p->xs[g / per_block * nt + token] = scale;
+        p->xs16[g / per_block * nt + token] = scale;
         for (size_t i = g; i < end; i++) {
             load_group(x, n, i, &a, &b);
             __m512i low = _mm512_setzero_si512(), high = low;

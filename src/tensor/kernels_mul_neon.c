@@ -56,19 +56,20 @@ INLINE int8x16_t load_quad(const int bits, const bool table, const uint8_t *grou
 }
 
 INLINE void tile(const bool sdot, const int NT, const int bits, const struct mat_form *form,
-                 const struct strip *w, const struct act_panel *x, int t0, float *out)
+                 const struct strip *w, const struct act_panel *x, int t0, bool add, float *out)
 {
     const size_t set = STRIP_ROWS * 2, nt = (size_t)x->nt, halves = (size_t)form->halves;
     const size_t stride = halves * (form->has_min ? 2 : 1) * set;
-    const int8_t *q = x->q + 4 * t0;
     float32x4_t y[TILE_TOKENS][4];
     for (int t = 0; t < NT; t++) {
         for (int part = 0; part < 4; part++) {
-            y[t][part] = vdupq_n_f32(0);
+            y[t][part] = add ? vld1q_f32(out + t * 32 + part * 4) : vdupq_n_f32(0);
         }
     }
     for (size_t g = 0; g < x->groups; g++) {
         const uint8_t *values = w->values + g * (size_t)bits * 64, *f = w->factors + g * stride;
+        const struct act_group a = act_group(x, g);
+        const int8_t *q = a.q + 4 * t0;
         for (size_t h = 0; h < halves; h++) {
             int32x4_t acc[TILE_TOKENS][4];
             for (int t = 0; t < NT; t++) {
@@ -85,13 +86,11 @@ INLINE void tile(const bool sdot, const int NT, const int bits, const struct mat
                     }
                 }
             }
-            const size_t at = (g * halves + h) * nt + (size_t)t0;
-            const float *sums = (halves == 1 ? x->xsum : x->half_xsum) + at;
+            const float *sums = (halves == 1 ? a.xsum : a.half_xsum) + h * nt + (size_t)t0;
             for (int part = 0; part < 4; part++) {
                 float32x4_t scale = load_f16x4(f + h * set + 8 * (size_t)part);
                 for (int t = 0; t < NT; t++) {
-                    float32x4_t dot =
-                        vmulq_n_f32(vcvtq_f32_s32(acc[t][part]), x->xs[g * nt + (size_t)(t0 + t)]);
+                    float32x4_t dot = vmulq_n_f32(vcvtq_f32_s32(acc[t][part]), a.xs[t0 + t]);
                     y[t][part] = vfmaq_f32(y[t][part], dot, scale);
                     if (form->has_min) {
                         float32x4_t min = load_f16x4(f + (halves + h) * set + 8 * (size_t)part);
@@ -109,49 +108,53 @@ INLINE void tile(const bool sdot, const int NT, const int bits, const struct mat
 }
 
 INLINE void tiles(const bool sdot, const int bits, const struct mat_form *form,
-                  const struct strip *w, const struct act_panel *x, int t0, int n, float *out)
+                  const struct strip *w, const struct act_panel *x, int t0, int n, bool add,
+                  float *out)
 {
     for (; n >= TILE_TOKENS; n -= TILE_TOKENS, t0 += TILE_TOKENS, out += TILE_TOKENS * 32) {
-        tile(sdot, TILE_TOKENS, bits, form, w, x, t0, out);
+        tile(sdot, TILE_TOKENS, bits, form, w, x, t0, add, out);
     }
     if (n) {
-        tile(sdot, 1, bits, form, w, x, t0, out);
+        tile(sdot, 1, bits, form, w, x, t0, add, out);
     }
 }
 
 static void mul4_neon(const struct strip *w, const struct mat_form *form, const struct act_panel *x,
                       int t0, int n, float *out)
 {
-    tiles(false, 4, form, w, x, t0, n, out);
+    tiles(false, 4, form, w, x, t0, n, false, out);
 }
 
 static void mul4_dotprod(const struct strip *w, const struct mat_form *form,
                          const struct act_panel *x, int t0, int n, float *out)
 {
-    tiles(true, 4, form, w, x, t0, n, out);
+    tiles(true, 4, form, w, x, t0, n, false, out);
 }
 
 static void mul8_neon(const struct strip *w, int n_strips, const struct mat_form *form,
-                      const struct act_panel *x, float *out)
+                      const struct act_panel *x, bool add, float *out)
 {
     for (int s = 0; s < n_strips; s++) {
-        tiles(false, 8, form, w + s, x, 0, x->nt, out + 16 * s);
+        tiles(false, 8, form, w + s, x, 0, x->nt, add, out + 16 * s);
     }
 }
 
 static void mul8_dotprod(const struct strip *w, int n_strips, const struct mat_form *form,
-                         const struct act_panel *x, float *out)
+                         const struct act_panel *x, bool add, float *out)
 {
     for (int s = 0; s < n_strips; s++) {
-        tiles(true, 8, form, w + s, x, 0, x->nt, out + 16 * s);
+        tiles(true, 8, form, w + s, x, 0, x->nt, add, out + 16 * s);
     }
 }
 
 /* One strip, one token. */
-static void row16(const struct strip *w, const struct act_panel *x, size_t t, float *out)
+static void row16(const struct strip *w, const struct act_panel *x, size_t t, bool add, float *out)
 {
     const size_t nt = (size_t)x->nt, pairs = x->groups * GROUP / 2;
-    float32x4_t y[4] = {vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0)};
+    float32x4_t y[4];
+    for (size_t part = 0; part < 4; part++) {
+        y[part] = add ? vld1q_f32(out + part * 4) : vdupq_n_f32(0);
+    }
     for (size_t p0 = 0, block = 0; p0 < pairs; p0 += I16_BLOCK / 2, block++) {
         const size_t end = pairs - p0 < I16_BLOCK / 2 ? pairs : p0 + I16_BLOCK / 2;
         int32x4_t acc[4] = {vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)};
@@ -166,7 +169,7 @@ static void row16(const struct strip *w, const struct act_panel *x, size_t t, fl
         for (size_t part = 0; part < 4; part++) {
             float scale[4];
             memcpy(scale, w->factors + block * 64 + part * 16, sizeof scale);
-            float32x4_t dot = vmulq_n_f32(vcvtq_f32_s32(acc[part]), x->xs[block * nt + t]);
+            float32x4_t dot = vmulq_n_f32(vcvtq_f32_s32(acc[part]), x->xs16[block * nt + t]);
             y[part] = vfmaq_f32(y[part], dot, vld1q_f32(scale));
         }
     }
@@ -175,11 +178,12 @@ static void row16(const struct strip *w, const struct act_panel *x, size_t t, fl
     }
 }
 
-static void mul16_neon(const struct strip *w, int n_strips, const struct act_panel *x, float *out)
+static void mul16_neon(const struct strip *w, int n_strips, const struct act_panel *x, bool add,
+                       float *out)
 {
     for (size_t t = 0; t < (size_t)x->nt; t++) {
         for (int s = 0; s < n_strips; s++) {
-            row16(w + s, x, t, out + t * 32 + 16 * s);
+            row16(w + s, x, t, add, out + t * 32 + 16 * s);
         }
     }
 }

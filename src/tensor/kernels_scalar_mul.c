@@ -8,25 +8,21 @@
 
 size_t act_panel_bytes(size_t groups, int nt)
 {
-    /* q16 and its scales need less than the 8-bit parts: 64 and at most 4 bytes against 64. */
-    return ((size_t)nt * groups * 68 + 8 * 64 + 63) & ~(size_t)63;
+    /* 64 bytes per token and group for either kind, and a scale per I16_BLOCK. */
+    size_t blocks = (groups * GROUP + I16_BLOCK - 1) / I16_BLOCK;
+    return ((size_t)nt * (groups * 64 + blocks * 4) + 63) & ~(size_t)63;
 }
 
 struct act_panel act_panel_view(void *base, size_t groups, int nt)
 {
-    struct act_panel p = {.nt = nt, .groups = groups};
-    uint8_t *at = base;
+    uint8_t *bytes = base;
     size_t n = groups * (size_t)nt;
-    p.q = (int8_t *)at;
-    p.q16 = (int16_t *)base;
-    p.xs = (float *)(void *)(at + 64 * n); /* shared by both kinds: after the larger q16 */
-    at += 32 * n;                          /* the rest of the 8-bit parts lies beside q */
-    p.bias_xs = (float *)(void *)at;
-    p.init = (int32_t *)(void *)(at + 4 * n);
-    p.xsum = (float *)(void *)(at + 8 * n);
-    p.half_init = (int32_t *)(void *)(at + 12 * n);
-    p.half_xsum = (float *)(void *)(at + 20 * n);
-    return p;
+    return (struct act_panel){.nt = nt,
+                              .groups = groups,
+                              .bytes = bytes,
+                              .halves = bytes + ACT_GROUP_BYTES * n,
+                              .q16 = (int16_t *)base,
+                              .xs16 = (float *)(void *)(bytes + 64 * n)};
 }
 
 float quant_scale(uint32_t peak_bits, float levels)
@@ -69,12 +65,13 @@ static void quant8(const float *x, size_t n, struct act_panel *p, int t, size_t 
         float scale = quant_scale(peak_of(group, GROUP), 127);
         float inverse = scale > 0 ? 1 / scale : 0; /* NaN gives 0 */
         int32_t sums[2] = {0, 0};
+        int8_t *q = act_group(p, g).q;
         for (size_t c = 0; c < GROUP; c++) {
             int32_t v = inverse > 0 ? (int32_t)rintf(group[c] * inverse) : 0;
-            p->q[((g * 8 + c / 4) * nt + token) * 4 + c % 4] = (int8_t)v;
+            q[(c / 4 * nt + token) * 4 + c % 4] = (int8_t)v;
             sums[c / 16] += v;
         }
-        panel_put_sums(p, g * nt + token, 2 * g * nt + token, scale, sums[0], sums[1]);
+        panel_put_sums(p, g, token, scale, sums[0], sums[1]);
     }
 }
 
@@ -90,7 +87,7 @@ static void quant16(const float *x, size_t n, struct act_panel *p, int t, size_t
             float v = c < n && inverse > 0 ? rintf(x[c] * inverse) : 0;
             p->q16[(c / 2 * nt + token) * 2 + c % 2] = (int16_t)v;
         }
-        p->xs[c0 / I16_BLOCK * nt + token] = scale;
+        p->xs16[c0 / I16_BLOCK * nt + token] = scale;
     }
 }
 
@@ -109,21 +106,21 @@ static int value8(const struct strip *w, size_t c, size_t row)
 
 /* One row and one token in the order of the definition. */
 static float mul_row8(const struct strip *w, const struct mat_form *form, int bits,
-                      const struct act_panel *x, size_t t, size_t row)
+                      const struct act_panel *x, size_t t, size_t row, float f)
 {
     size_t nt = (size_t)x->nt, halves = (size_t)form->halves, width = GROUP / halves;
-    float f = 0;
     for (size_t g = 0; g < x->groups; g++) {
         const uint8_t *factors = w->factors + g * factor_bytes(form) + 2 * row;
+        struct act_group a = act_group(x, g);
         for (size_t h = 0; h < halves; h++) {
             int32_t dot = 0;
             for (size_t c = g * GROUP + h * width; c < g * GROUP + (h + 1) * width; c++) {
                 int v = bits == 4 ? value4(w, form->table, c, row) : value8(w, c, row);
-                dot += v * x->q[(c / 4 * nt + t) * 4 + c % 4];
+                dot += v * a.q[(c % GROUP / 4 * nt + t) * 4 + c % 4];
             }
-            f = fmaf((float)dot * x->xs[g * nt + t], load_f16(factors + h * 2 * STRIP_ROWS), f);
+            f = fmaf((float)dot * a.xs[t], load_f16(factors + h * 2 * STRIP_ROWS), f);
             if (form->has_min) {
-                float sum = halves == 1 ? x->xsum[g * nt + t] : x->half_xsum[(2 * g + h) * nt + t];
+                float sum = halves == 1 ? a.xsum[t] : a.half_xsum[h * nt + t];
                 f = fmaf(load_f16(factors + (halves + h) * 2 * STRIP_ROWS), sum, f);
             }
         }
@@ -136,25 +133,27 @@ static void mul4(const struct strip *w, const struct mat_form *form, const struc
 {
     for (int t = 0; t < n; t++) {
         for (size_t r = 0; r < STRIP_ROWS; r++) {
-            out[(size_t)t * 32 + r] = mul_row8(w, form, 4, x, (size_t)(t0 + t), r);
+            out[(size_t)t * 32 + r] = mul_row8(w, form, 4, x, (size_t)(t0 + t), r, 0);
         }
     }
 }
 
 static void mul8(const struct strip *w, int n_strips, const struct mat_form *form,
-                 const struct act_panel *x, float *out)
+                 const struct act_panel *x, bool add, float *out)
 {
     for (size_t t = 0; t < (size_t)x->nt; t++) {
         for (size_t r = 0; r < (size_t)n_strips * STRIP_ROWS; r++) {
-            out[t * 32 + r] = mul_row8(w + r / STRIP_ROWS, form, 8, x, t, r % STRIP_ROWS);
+            float *f = out + t * 32 + r;
+            *f = mul_row8(w + r / STRIP_ROWS, form, 8, x, t, r % STRIP_ROWS, add ? *f : 0);
         }
     }
 }
 
-static float mul_row16(const struct strip *w, const struct act_panel *x, size_t t, size_t row)
+static float mul_row16(const struct strip *w, const struct act_panel *x, size_t t, size_t row,
+                       float f)
 {
     size_t nt = (size_t)x->nt, cols = x->groups * GROUP;
-    float f = 0, scale;
+    float scale;
     for (size_t c0 = 0; c0 < cols; c0 += I16_BLOCK) {
         size_t end = c0 + I16_BLOCK < cols ? c0 + I16_BLOCK : cols;
         int32_t dot = 0;
@@ -164,16 +163,18 @@ static float mul_row16(const struct strip *w, const struct act_panel *x, size_t 
             dot += v * x->q16[(c / 2 * nt + t) * 2 + c % 2];
         }
         memcpy(&scale, w->factors + (c0 / I16_BLOCK * STRIP_ROWS + row) * 4, 4);
-        f = fmaf((float)dot * x->xs[c0 / I16_BLOCK * nt + t], scale, f);
+        f = fmaf((float)dot * x->xs16[c0 / I16_BLOCK * nt + t], scale, f);
     }
     return f;
 }
 
-static void mul16(const struct strip *w, int n_strips, const struct act_panel *x, float *out)
+static void mul16(const struct strip *w, int n_strips, const struct act_panel *x, bool add,
+                  float *out)
 {
     for (size_t t = 0; t < (size_t)x->nt; t++) {
         for (size_t r = 0; r < (size_t)n_strips * STRIP_ROWS; r++) {
-            out[t * 32 + r] = mul_row16(w + r / STRIP_ROWS, x, t, r % STRIP_ROWS);
+            float *f = out + t * 32 + r;
+            *f = mul_row16(w + r / STRIP_ROWS, x, t, r % STRIP_ROWS, add ? *f : 0);
         }
     }
 }

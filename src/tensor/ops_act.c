@@ -26,7 +26,8 @@ enum status act_init(struct act *a, const struct team *team, int64_t max_n, int6
     size_t bytes = 0, own = own_bytes(max_d), all;
     struct act r = {.max_n = max_n, .max_d = max_d};
     /* Twice the tokens, for MUL_FINE. */
-    if (size_mul(panel_count(2 * max_n), act_panel_bytes(groups, PANEL_TOKENS), &bytes) &&
+    if (size_mul((2 * (size_t)max_n + PANEL_TOKENS - 1) / PANEL_TOKENS,
+                 act_panel_bytes(groups, PANEL_TOKENS), &bytes) &&
         size_mul(workers, own, &all) && size_add(all, bytes, &all)) {
         r.quant = mem_large(all, 1);
         r.quant_bytes = all;
@@ -54,26 +55,6 @@ void act_fini(struct act *a)
     }
 }
 
-/* The same panel from group g on (a multiple of SPAN), as a panel of its own. */
-static struct act_panel panel_from(struct act_panel p, const struct mat *m, size_t g)
-{
-    size_t at = g * (size_t)p.nt;
-    p.groups -= g;
-    if (m->form.bits == 16) {
-        p.q16 += GROUP * at;
-        p.xs += at / (I16_BLOCK / GROUP);
-        return p;
-    }
-    p.q += GROUP * at;
-    p.xs += at;
-    p.bias_xs += at;
-    p.init += at;
-    p.xsum += at;
-    p.half_init += 2 * at;
-    p.half_xsum += 2 * at;
-    return p;
-}
-
 enum { SPAN = 4 * I16_BLOCK / GROUP }; /* groups that are quantised at a time */
 
 /* Column t of the panel is done for its first groups, made from x[n]: what it leaves over becomes
@@ -83,8 +64,9 @@ static void quantise_rest(const float *x, size_t n, struct act_panel *p, int t)
     float rest[SPAN * GROUP];
     size_t nt = (size_t)p->nt;
     for (size_t c = 0; c < n; c++) {
-        float scale = p->xs[c / GROUP * nt + (size_t)t];
-        rest[c] = x[c] - (float)p->q[(c / 4 * nt + (size_t)t) * 4 + c % 4] * scale;
+        struct act_group done = act_group(p, c / GROUP);
+        float value = done.q[(c % GROUP / 4 * nt + (size_t)t) * 4 + c % 4];
+        rest[c] = x[c] - value * done.xs[t];
     }
     kernels()->quant8(rest, n, p, t + 1, 0, (n + GROUP - 1) / GROUP);
 }
@@ -92,18 +74,19 @@ static void quantise_rest(const float *x, size_t n, struct act_panel *p, int t)
 void act_put(const struct act_rows *r, const struct mat *m, size_t token, size_t g0, const float *x,
              size_t n)
 {
-    size_t column = (size_t)columns_of(m, (int64_t)token);
-    struct act_panel p = panel_at(r, mat_groups(m), columns_of(m, r->n), column / PANEL_TOKENS);
-    int t = (int)(column % PANEL_TOKENS);
+    struct panels all = panels_of(m, r->n);
+    size_t i = panel_of(&all, token);
+    struct act_panel p = panel_at(r, &all, mat_groups(m), i);
+    int t = (int)((token - panel_begin(&all, i)) * all.step);
     for (size_t c = 0; c < n; c += SPAN * GROUP) {
-        struct act_panel at = panel_from(p, m, g0 + c / GROUP);
+        struct act_panel at = panel_from(p, g0 + c / GROUP);
         size_t len = n - c < SPAN * GROUP ? n - c : SPAN * GROUP;
         if (m->form.bits == 16) {
             kernels()->quant16(x + c, len, &at, t, 0, (len + GROUP - 1) / GROUP);
             continue;
         }
         kernels()->quant8(x + c, len, &at, t, 0, (len + GROUP - 1) / GROUP);
-        if (m->form.fine) { /* 12 is even: both columns are in one panel */
+        if (m->form.fine) {
             quantise_rest(x + c, len, &at, t);
         }
     }

@@ -1,12 +1,20 @@
 /* Products with weight matrices: see ops.h; layouts and the definition of the arithmetic are in
  * kernels.h.
  *
- * Rows are divided among workers in pairs of strips (32 rows). A worker takes a block of pairs,
- * unpacks 4-bit values to bytes once into its scratch, and multiplies it with every panel of 12
- * tokens: the weights stay in the second-level cache, the activations stream past. Up to eight
- * tokens are multiplied from the 4-bit values directly, since decoding waits for memory. */
+ * Rows are divided among workers in pairs of strips (32 rows). The panels of as many tokens as fit
+ * the second-level cache stay there while the pairs pass, each read from memory once; a pair is
+ * taken STEP_GROUPS columns at a time, unpacked to bytes if it has 4 bits, so that its values stay
+ * in the first-level cache while the panels pass. Sums go on from step to step in the order of the
+ * columns, so steps do not show in the result. Up to eight tokens are multiplied from the 4-bit
+ * values directly, since decoding waits for memory.
+ *
+ * Rejected: blocks of 16 strips in the second-level cache with whole panels streamed past them: the
+ * panels of 512 tokens do not fit beside them and a panel of 2,048 columns does not fit the first
+ * level. */
 #include "tensor/encoder.h"
 #include "tensor/pack.h"
+
+#include "base/sys.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -100,7 +108,7 @@ size_t mat_bytes(const struct mat *m)
 
 size_t ops_scratch_bytes(int64_t max_cols)
 {
-    /* Two unpacked strips; and the keys and values of one head for op_attention_full. */
+    /* Sums of a pair of strips; and the keys and values of one head for op_attention_full. */
     return ((size_t)max_cols + GROUP) * 2 * STRIP_ROWS + (1u << 20);
 }
 
@@ -145,85 +153,105 @@ struct product {
     const struct mat *m;
     const struct act_rows *a;
     const float *units;
-    size_t groups, strip_bytes, value_bytes, tile_bytes; /* tile: a strip as multiplied */
-    int64_t columns;
+    size_t groups, strip_bytes, value_bytes;
+    struct panels panels;
     float *y; /* of row0 */
     size_t ldy, row0;
     unsigned how; /* of kernels.put */
 };
 
-/* Scales a tile's rows by their units and puts them into y; `column` counts as the panels do. */
-static void put_tile(const struct product *p, size_t strip, int n_strips, size_t column, int n,
+static struct strip strip_at(const struct product *p, size_t strip, size_t g)
+{
+    const struct mat_form *form = &p->m->form;
+    const uint8_t *at = (const uint8_t *)p->m->packed + strip * p->strip_bytes;
+    size_t factors = form->bits == 16 ? g * GROUP / I16_BLOCK * STRIP_ROWS * sizeof(float)
+                                      : g * factor_bytes(form);
+    return (struct strip){at + strip_value_bytes(form, g), at + p->value_bytes + factors};
+}
+
+/* Scales a tile's rows by their units and puts them into y, from row `token` on. */
+static void put_tile(const struct product *p, size_t strip, int n_strips, size_t token, int n,
                      const float *tile)
 {
     size_t row = strip * STRIP_ROWS, left = (size_t)p->m->rows - row;
-    size_t width = (size_t)n_strips * STRIP_ROWS, step = p->m->form.fine ? 2 : 1;
-    kernels()->put(tile, n / (int)step, p->how, p->units + row, left < width ? left : width,
-                   p->y + column / step * p->ldy + (row - p->row0), p->ldy);
+    size_t width = (size_t)n_strips * STRIP_ROWS;
+    kernels()->put(tile, n, p->how, p->units + row, left < width ? left : width,
+                   p->y + token * p->ldy + (row - p->row0), p->ldy);
 }
 
-/* 4-bit strips as they are: a few tokens (up to here unpacking costs more than it saves), or no
- * scratch to unpack into. */
+/* 4-bit strips as they are, for a few tokens: up to here unpacking costs more than it saves. */
 enum { DIRECT4_TOKENS = 2 * MUL4_MAX_TOKENS };
-static void mul_direct4(const struct product *p, size_t strip, size_t n_strips)
+static void mul_direct4(const struct product *p, size_t first, size_t last)
 {
-    _Alignas(64) float tile[MUL4_MAX_TOKENS * 32];
-    for (size_t s = strip; s < strip + n_strips; s++) {
-        struct strip w = {.values = (const uint8_t *)p->m->packed + s * p->strip_bytes};
-        w.factors = w.values + p->value_bytes;
-        for (size_t i = 0; i < panel_count(p->columns); i++) {
-            struct act_panel x = panel_at(p->a, p->groups, p->columns, i);
-            for (int t = 0; t < x.nt; t += MUL4_MAX_TOKENS) {
-                int n = x.nt - t < MUL4_MAX_TOKENS ? x.nt - t : MUL4_MAX_TOKENS;
-                kernels()->mul4(&w, &p->m->form, &x, t, n, tile);
-                put_tile(p, s, 1, i * PANEL_TOKENS + (size_t)t, n, tile);
-            }
+    _Alignas(64) float tile[DIRECT4_TOKENS * 32];
+    struct act_panel x = panel_at(p->a, &p->panels, p->groups, 0);
+    for (size_t s = first; s < last; s++) {
+        struct strip w = strip_at(p, s, 0);
+        for (int t = 0; t < x.nt; t += MUL4_MAX_TOKENS) {
+            int n = x.nt - t < MUL4_MAX_TOKENS ? x.nt - t : MUL4_MAX_TOKENS;
+            kernels()->mul4(&w, &p->m->form, &x, t, n, tile + t * 32);
         }
+        put_tile(p, s, 1, 0, x.nt / (int)p->panels.step, tile);
     }
 }
 
-/* A block of strips whose weights stay in the second-level cache while the panels pass: every panel
- * comes from further away once per block, not once per pair. */
-enum { BLOCK_STRIPS = 16, BLOCK_BYTES = 512 << 10 };
+/* Asks for the lines of y that a tile will be put into: they are far away. */
+static void expect_tile(const struct product *p, size_t strip, size_t token, size_t n)
+{
+    const float *y = p->y + token * p->ldy + (strip * STRIP_ROWS - p->row0);
+    for (size_t i = 0; i < n; i++, y += p->ldy) {
+        __builtin_prefetch(y, 1);
+        __builtin_prefetch(y + STRIP_ROWS, 1);
+    }
+}
 
-static void mul_block(const struct worker *worker, const struct product *p, size_t strip,
-                      size_t n_strips)
+enum {
+    STEP_GROUPS = 16, /* 16 KiB of bytes in two strips, and 9 KiB of a panel */
+    TILE_FLOATS = PANEL_TOKENS * 2 * STRIP_ROWS
+};
+
+/* A pair of strips (or the last one) times panels [first, last), whose sums live in `tiles`. */
+static void mul_pair(const struct product *p, size_t strip, int n_strips, size_t first, size_t last,
+                     float *tiles)
 {
     const struct mat_form *form = &p->m->form;
-    struct strip w[BLOCK_STRIPS];
-    for (size_t s = 0; s < n_strips; s++) {
-        w[s].values = (const uint8_t *)p->m->packed + (strip + s) * p->strip_bytes;
-        w[s].factors = w[s].values + p->value_bytes;
-        if (form->bits == 4) {
-            uint8_t *to = (uint8_t *)worker->scratch + s * p->tile_bytes;
-            kernels()->unpack4(w[s].values, p->groups, form->table, to);
-            w[s].values = to;
-        }
+    _Alignas(64) uint8_t bytes[2][STEP_GROUPS * GROUP * STRIP_ROWS];
+    size_t step = form->bits == 16 ? I16_BLOCK / GROUP : STEP_GROUPS;
+    size_t steps = (p->groups + step - 1) / step;
+    if (form->bits != 16) { /* evenly */
+        step = (p->groups + steps - 1) / steps;
     }
-    _Alignas(64) float tile[PANEL_TOKENS * 32];
-    for (size_t i = 0; i < panel_count(p->columns); i++) {
-        struct act_panel x = panel_at(p->a, p->groups, p->columns, i);
-        for (size_t s = 0; s < n_strips; s += 2) {
-            int n = n_strips - s < 2 ? 1 : 2;
-            if (form->bits == 16) {
-                kernels()->mul16(w + s, n, &x, tile);
-            } else {
-                kernels()->mul8(w + s, n, form, &x, tile);
+    if (form->bits != 4 && last - first == 1) {
+        step = p->groups;
+    }
+    for (size_t g = 0; g < p->groups; g += step) {
+        size_t n = p->groups - g < step ? p->groups - g : step;
+        struct strip w[2];
+        for (int s = 0; s < n_strips; s++) {
+            w[s] = strip_at(p, strip + (size_t)s, g);
+            if (form->bits == 4) {
+                kernels()->unpack4(w[s].values, n, form->table, bytes[s]);
+                w[s].values = bytes[s];
             }
-            put_tile(p, strip + s, n, i * PANEL_TOKENS, x.nt, tile);
+        }
+        float *tile = tiles;
+        for (size_t i = first; i < last; i++, tile += TILE_FLOATS) {
+            struct act_panel x = panel_from(panel_at(p->a, &p->panels, p->groups, i), g);
+            size_t token = panel_begin(&p->panels, i), tokens = (size_t)x.nt / p->panels.step;
+            x.groups = n;
+            if (g + n == p->groups) {
+                expect_tile(p, strip, token, tokens);
+            }
+            if (form->bits == 16) {
+                kernels()->mul16(w, n_strips, &x, g > 0, tile);
+            } else {
+                kernels()->mul8(w, n_strips, form, &x, g > 0, tile);
+            }
+            if (g + n == p->groups) {
+                put_tile(p, strip, n_strips, token, (int)tokens, tile);
+            }
         }
     }
-}
-
-/* Strips of a block; 0: no room to unpack even a pair. */
-static size_t block_strips(const struct worker *w, const struct product *p)
-{
-    size_t n = BLOCK_BYTES / p->tile_bytes, room = w->scratch_bytes / p->tile_bytes;
-    n = (n < 2 ? 2 : n > BLOCK_STRIPS ? BLOCK_STRIPS : n) & ~(size_t)1;
-    if (p->m->form.bits != 4) {
-        return n;
-    }
-    return n <= room ? n : room & ~(size_t)1;
 }
 
 static struct product product_of(const struct worker *w, const struct mat *m, const struct act *a)
@@ -234,26 +262,39 @@ static struct product product_of(const struct worker *w, const struct mat *m, co
                         .a = r,
                         .units = mat_units(m),
                         .groups = mat_groups(m),
-                        .columns = columns_of(m, r->n),
+                        .panels = panels_of(m, r->n),
                         .how = m->form.fine ? PUT_PAIRS : 0};
     p.strip_bytes = strip_bytes(&m->form, p.groups);
     p.value_bytes = strip_value_bytes(&m->form, p.groups);
-    p.tile_bytes = m->form.bits == 4 ? 2 * p.value_bytes : p.value_bytes;
     return p;
+}
+
+/* Panels that stay in the second-level cache: half of it, the rest is for what passes. */
+static size_t panels_at_once(const struct worker *w, const struct product *p)
+{
+    size_t each = p->groups * PANEL_TOKENS * (p->m->form.bits == 16 ? 64 : ACT_GROUP_BYTES);
+    size_t n = cpu_l2_bytes() / 4 * 3 / each, room = w->scratch_bytes / sizeof(float) / TILE_FLOATS;
+    n = n < room ? n : room;
+    n = n > 1 ? n : 1;
+    size_t blocks = (p->panels.count + n - 1) / n;
+    return (p->panels.count + blocks - 1) / blocks;
 }
 
 /* Strips [first, last) by the calling worker. */
 static void mul_strips(const struct worker *w, const struct product *p, size_t first, size_t last)
 {
-    size_t block = block_strips(w, p);
-    bool direct = p->m->form.bits == 4 && (p->columns <= DIRECT4_TOKENS || !block);
-    block = block ? block : 2;
-    for (size_t s = first; s < last; s += block) {
-        size_t n = last - s < block ? last - s : block;
-        if (direct) {
-            mul_direct4(p, s, n);
-        } else {
-            mul_block(w, p, s, n);
+    size_t count = p->panels.count;
+    if (p->m->form.bits == 4 && (size_t)p->a->n * p->panels.step <= DIRECT4_TOKENS) {
+        mul_direct4(p, first, last);
+        return;
+    }
+    _Alignas(64) float tile[TILE_FLOATS];
+    size_t block = panels_at_once(w, p);
+    float *tiles = block > 1 ? w->scratch : tile;
+    for (size_t i = 0; i < count; i += block) {
+        size_t end = count - i < block ? count : i + block;
+        for (size_t s = first; s < last; s += 2) {
+            mul_pair(p, s, last - s < 2 ? 1 : 2, i, end, tiles);
         }
     }
 }

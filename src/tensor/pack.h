@@ -35,18 +35,52 @@ static inline int64_t columns_of(const struct mat *m, int64_t n)
     return m->form.fine ? 2 * n : n;
 }
 
-static inline size_t panel_count(int64_t n)
+/* n columns are dealt out evenly among as few panels as can hold them, two by two where a token
+ * is two: the first `wide` panels have one more. */
+struct panels {
+    size_t count, wide, each; /* each, wide: in steps */
+    size_t step;
+};
+static inline struct panels panels_of(const struct mat *m, int64_t n)
 {
-    return ((size_t)n + PANEL_TOKENS - 1) / PANEL_TOKENS;
+    size_t step = m->form.fine ? 2 : 1, steps = (size_t)n, most = PANEL_TOKENS / step;
+    struct panels p = {.count = (steps + most - 1) / most, .step = step};
+    p.each = p.count ? steps / p.count : 0;
+    p.wide = p.count ? steps % p.count : 0;
+    return p;
 }
 
-/* Panel `p` of n columns; every panel but the last is full. */
-static inline struct act_panel panel_at(const struct act_rows *r, size_t groups, int64_t n,
-                                        size_t p)
+/* The first token of panel i. */
+static inline size_t panel_begin(const struct panels *p, size_t i)
 {
-    size_t left = (size_t)n - p * PANEL_TOKENS;
-    int nt = left < PANEL_TOKENS ? (int)left : PANEL_TOKENS;
-    return act_panel_view(r->panels + p * act_panel_bytes(groups, PANEL_TOKENS), groups, nt);
+    return i * p->each + (i < p->wide ? i : p->wide);
+}
+
+/* The panel that token t is in. */
+static inline size_t panel_of(const struct panels *p, size_t t)
+{
+    size_t wide = p->wide * (p->each + 1);
+    return t < wide ? t / (p->each + 1) : p->wide + (t - wide) / p->each;
+}
+
+static inline struct act_panel panel_at(const struct act_rows *r, const struct panels *p,
+                                        size_t groups, size_t i)
+{
+    int nt = (int)((p->each + (i < p->wide)) * p->step);
+    return act_panel_view(r->panels + i * act_panel_bytes(groups, PANEL_TOKENS), groups, nt);
+}
+
+/* The same panel from group g on (for 16-bit products at the start of a block), as one of its own.
+ */
+static inline struct act_panel panel_from(struct act_panel p, size_t g)
+{
+    size_t at = g * (size_t)p.nt;
+    p.groups -= g;
+    p.bytes += ACT_GROUP_BYTES * at;
+    p.halves += ACT_HALVES_BYTES * at;
+    p.q16 += GROUP * at;
+    p.xs16 += at / (I16_BLOCK / GROUP);
+    return p;
 }
 
 /* Says for the calling worker that `a` will hold n rows of m's columns. */
@@ -59,19 +93,21 @@ void act_put(const struct act_rows *r, const struct mat *m, size_t token, size_t
 /* The scale of a token's group from its peak magnitude (as bits): 0 for nothing, NaN for what
  * cannot be quantised, else peak / levels rounded up to 22 bits of mantissa. */
 float quant_scale(uint32_t peak_bits, float levels);
-/* Stores what a panel keeps of a group: its scale and the sums of columns 0-15 and 16-31. */
-static inline void panel_put_sums(struct act_panel *p, size_t at, size_t at_half, float scale,
-                                  int32_t low, int32_t high)
+/* Stores what a panel keeps of token t in group g: its scale and the sums of columns 0-15 and
+ * 16-31. */
+static inline void panel_put_sums(struct act_panel *p, size_t g, size_t t, float scale, int32_t low,
+                                  int32_t high)
 {
-    size_t nt = (size_t)p->nt;
-    p->xs[at] = scale;
-    p->bias_xs[at] = -ACC_BIAS * scale;
-    p->init[at] = ACC_BIAS_BITS - 128 * (low + high);
-    p->xsum[at] = (float)(low + high) * scale;
-    p->half_init[at_half] = ACC_BIAS_BITS - 128 * low;
-    p->half_init[at_half + nt] = ACC_BIAS_BITS - 128 * high;
-    p->half_xsum[at_half] = (float)low * scale;
-    p->half_xsum[at_half + nt] = (float)high * scale;
+    const size_t nt = (size_t)p->nt;
+    struct act_group to = act_group(p, g);
+    to.xs[t] = scale;
+    to.bias_xs[t] = -ACC_BIAS * scale;
+    to.init[t] = ACC_BIAS_BITS - 128 * (low + high);
+    to.xsum[t] = (float)(low + high) * scale;
+    to.half_init[t] = ACC_BIAS_BITS - 128 * low;
+    to.half_init[nt + t] = ACC_BIAS_BITS - 128 * high;
+    to.half_xsum[t] = (float)low * scale;
+    to.half_xsum[nt + t] = (float)high * scale;
 }
 
 #endif
