@@ -49,9 +49,18 @@ struct mat {
     int64_t rows, cols; /* y[rows] = W x[cols] */
     const char *path; /* name of the kernel path taken: "avx512-vnni q4 x16", for `hearth bench` */
     struct tensor source; /* the file's bytes, for single rows (embedding look-up) */
-    void *packed;         /* owned; NULL when the file's bytes are used in place */
+    void *packed;         /* NULL when the file's bytes are used in place */
     size_t packed_bytes;
     struct mat_form form;
+    struct mat_home *home; /* that `packed` belongs to; NULL: owned */
+};
+
+/* Memory for packed weights that outlives the mats in it, such as a file of them. */
+struct mat_home {
+    struct team *team; /* that packs */
+    /* `bytes` for m, whose type, mode and shape are set; 64-byte aligned. *filled: they hold what
+     * packing would write, and are read-only. NULL: out of memory. */
+    void *(*take)(struct mat_home *home, const struct mat *m, size_t bytes, bool *filled);
 };
 
 /* Prepares `t` (2-D) for products. The source bytes must outlive the mat. ERR_UNSUPPORTED names the
@@ -59,6 +68,10 @@ struct mat {
  * into one mat (q|k|v, gate|up): rows are concatenated in order. */
 MUST_CHECK enum status mat_init(struct mat *m, const struct tensor *const *t, int n_tensors,
                                 enum mul_mode mode, struct team *team, struct err *e);
+/* The same with packed weights at home. */
+MUST_CHECK enum status mat_init_in(struct mat_home *home, struct mat *m,
+                                   const struct tensor *const *t, int n_tensors, enum mul_mode mode,
+                                   struct err *e);
 void mat_fini(struct mat *m);
 size_t mat_bytes(const struct mat *m); /* what one product reads of it */
 

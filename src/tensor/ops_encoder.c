@@ -5,7 +5,7 @@
  * in the first-level cache while the tokens, which are fewer bytes, stream past it. */
 #include "tensor/encoder.h"
 
-#include "tensor/kernels.h"
+#include "tensor/pack.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -66,7 +66,7 @@ struct enc_act enc_act_view(void *memory, enum mul_mode mode, int64_t n, int64_t
     return (struct enc_act){bits_of(mode), n, cols, memory};
 }
 
-static struct enc_tokens panel_at(const struct enc_act *a, const struct split *s, size_t i)
+static struct enc_tokens tokens_at(const struct enc_act *a, const struct split *s, size_t i)
 {
     size_t cols = (size_t)a->cols;
     struct enc_tokens p = {.nt = ENC_UNIT * (int)(s->base + (i < s->extra))};
@@ -80,7 +80,7 @@ static void quant_unit(const struct enc_act *a, const struct split *s, size_t un
                        size_t ldx)
 {
     size_t i = panel_of_unit(s, unit);
-    struct enc_tokens p = panel_at(a, s, i);
+    struct enc_tokens p = tokens_at(a, s, i);
     kernels()->enc.quant(a->bits, x + unit * ENC_UNIT * ldx, ldx, (size_t)a->cols, &p,
                          (int)(unit - panel_unit(s, i)) * ENC_UNIT);
 }
@@ -114,7 +114,7 @@ void op_enc_mul(const struct worker *w, const struct mat *m, const struct enc_ac
     team_share(w, panels * s.panels, 1, &first, &last);
     for (size_t i = first; i < last; i++) {
         size_t row = i / s.panels * ENC_ROWS, left = rows - row;
-        struct enc_tokens x = panel_at(a, &s, i % s.panels);
+        struct enc_tokens x = tokens_at(a, &s, i % s.panels);
         struct enc_panel p = {.values = (const uint8_t *)m->packed +
                                         i / s.panels * weight_panel_bytes(a->bits, cols)};
         p.factors = (const float *)(const void *)(p.values + panel_value_bytes(a->bits, cols));
@@ -205,19 +205,19 @@ enum status enc_mat_pack(struct mat *m, const struct tensor *const *t, struct te
 {
     struct pack_job job = {.t = t, .m = m, .bits = bits_of(m->mode)};
     size_t panels = ((size_t)m->rows + ENC_ROWS - 1) / ENC_ROWS, bytes, cols = (size_t)m->cols;
-    job.rows = mem_aligned((size_t)team_size(team) * enc_padded(cols), sizeof *job.rows);
-    if (size_mul(panels, weight_panel_bytes(job.bits, cols), &bytes)) {
-        m->packed = mem_aligned(bytes, 1);
-        m->packed_bytes = bytes;
-    }
-    if (!job.rows || !m->packed) {
-        free(job.rows);
-        free(m->packed);
-        m->packed = NULL;
-        return err_set(e, ERR_MEMORY, NULL, "no memory for %lld x %lld packed weights",
-                       (long long)m->rows, (long long)m->cols);
-    }
+    bool filled = false;
+    enum status s = size_mul(panels, weight_panel_bytes(job.bits, cols), &bytes)
+                        ? mat_memory(m, bytes, &filled, e)
+                        : err_set(e, ERR_LIMIT, NULL, "%lld x %lld weights are too many",
+                                  (long long)m->rows, (long long)m->cols);
     m->path = job.bits == 8 ? "int8 rows x32" : "int16 rows x32";
+    if (s || filled) {
+        return s;
+    }
+    job.rows = mem_aligned((size_t)team_size(team) * enc_padded(cols), sizeof *job.rows);
+    if (!job.rows) {
+        return err_set(e, ERR_MEMORY, NULL, "no memory to pack rows of %lld", (long long)m->cols);
+    }
     team_run(team, pack_panels, &job);
     free(job.rows);
     return OK;

@@ -63,30 +63,54 @@ static enum status concatenate(struct mat *m, const struct tensor *const *t, int
     return OK;
 }
 
-enum status mat_init(struct mat *m, const struct tensor *const *t, int n_tensors,
-                     enum mul_mode mode, struct team *team, struct err *e)
+/* m->mode and m->home are set; on failure m owns nothing. */
+static enum status fill(struct mat *m, const struct tensor *const *t, int n_tensors,
+                        struct team *team, struct err *e)
 {
     enum status s = check_shapes(t, n_tensors, e);
     if (s != OK) {
         return s;
     }
-    struct mat r = {.type = t[0]->type, .mode = mode, .cols = t[0]->ne[0], .path = MAT_PATH_FLOAT};
-    r.source = *t[0];
+    m->type = t[0]->type;
+    m->cols = t[0]->ne[0];
+    m->path = MAT_PATH_FLOAT;
+    m->source = *t[0];
     for (int i = 0; i < n_tensors; i++) {
-        r.rows += t[i]->ne[1];
+        m->rows += t[i]->ne[1];
     }
-    if (mode == MUL_EXACT) {
-        s = n_tensors > 1 ? concatenate(&r, t, n_tensors, e) : OK;
-    } else if (mode == MUL_ENCODER || mode == MUL_ENCODER_INT8) {
-        s = enc_mat_pack(&r, t, team, e);
-        r.source.data = n_tensors > 1 ? NULL : r.source.data;
+    if (m->mode == MUL_EXACT) {
+        m->home = NULL;
+        s = n_tensors > 1 ? concatenate(m, t, n_tensors, e) : OK;
     } else {
-        s = mat_pack(&r, t, team, e);
-        r.form.fine = mode == MUL_FINE && r.form.bits < 16;
+        bool encoder = m->mode == MUL_ENCODER || m->mode == MUL_ENCODER_INT8;
+        s = encoder ? enc_mat_pack(m, t, team, e) : mat_pack(m, t, team, e);
+        m->form.fine = m->mode == MUL_FINE && m->form.bits < 16;
         if (n_tensors > 1) {
-            r.source.data = NULL; /* no rows to look up */
+            m->source.data = NULL; /* no rows to look up */
         }
     }
+    if (s != OK) {
+        mat_fini(m);
+    }
+    return s;
+}
+
+enum status mat_init(struct mat *m, const struct tensor *const *t, int n_tensors,
+                     enum mul_mode mode, struct team *team, struct err *e)
+{
+    struct mat r = {.mode = mode};
+    enum status s = fill(&r, t, n_tensors, team, e);
+    if (s == OK) {
+        *m = r;
+    }
+    return s;
+}
+
+enum status mat_init_in(struct mat_home *home, struct mat *m, const struct tensor *const *t,
+                        int n_tensors, enum mul_mode mode, struct err *e)
+{
+    struct mat r = {.mode = mode, .home = home};
+    enum status s = fill(&r, t, n_tensors, home->team, e);
     if (s == OK) {
         *m = r;
     }
@@ -96,7 +120,9 @@ enum status mat_init(struct mat *m, const struct tensor *const *t, int n_tensors
 void mat_fini(struct mat *m)
 {
     if (m) {
-        mem_large_free(m->packed);
+        if (!m->home) {
+            mem_large_free(m->packed);
+        }
         *m = (struct mat){0};
     }
 }

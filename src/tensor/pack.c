@@ -272,24 +272,37 @@ size_t mat_groups(const struct mat *m)
     return ((size_t)m->cols + GROUP - 1) / GROUP;
 }
 
+enum status mat_memory(struct mat *m, size_t bytes, bool *filled, struct err *e)
+{
+    *filled = false;
+    m->packed = m->home ? m->home->take(m->home, m, bytes, filled) : mem_large(bytes, 1);
+    m->packed_bytes = bytes;
+    return m->packed ? OK
+                     : err_set(e, ERR_MEMORY, NULL, "no memory for %lld x %lld packed weights",
+                               (long long)m->rows, (long long)m->cols);
+}
+
 enum status mat_pack(struct mat *m, const struct tensor *const *t, struct team *team, struct err *e)
 {
     const struct packing *p = &packings[m->type];
     struct pack_job job = {.t = t, .m = m, .packing = p, .groups = mat_groups(m)};
     m->form = p->form;
     m->path = p->path;
-    size_t strips = mat_strips(m), bytes;
+    size_t bytes;
+    bool filled;
+    if (!size_mul(mat_strips(m), strip_bytes(&m->form, job.groups) + STRIP_ROWS * 4, &bytes)) {
+        return err_set(e, ERR_LIMIT, NULL, "weights of %lld x %lld are too large",
+                       (long long)m->rows, (long long)m->cols);
+    }
+    enum status s = mat_memory(m, bytes, &filled, e);
+    if (s || filled) {
+        return s;
+    }
     /* Scales and mins of up to two halves a group; a cache line between neighbours. */
     job.memory_bytes = job.groups * 4 * STRIP_ROWS * sizeof(float) + 64;
     job.memory = mem_aligned((size_t)team_size(team), job.memory_bytes);
-    if (size_mul(strips, strip_bytes(&m->form, job.groups) + STRIP_ROWS * 4, &bytes)) {
-        m->packed = mem_large(bytes, 1);
-        m->packed_bytes = bytes;
-    }
-    if (!job.memory || !m->packed) {
-        free(job.memory);
-        mem_large_free(m->packed);
-        return err_set(e, ERR_MEMORY, NULL, "no memory for %lld x %lld packed weights",
+    if (!job.memory) {
+        return err_set(e, ERR_MEMORY, NULL, "no memory to pack %lld x %lld weights",
                        (long long)m->rows, (long long)m->cols);
     }
     team_run(team, pack_strips, &job);

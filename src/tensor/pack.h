@@ -8,6 +8,10 @@
 #define I16_WEIGHT_MAX 2047.0f
 #define I16_ACT_MAX 4095.0f
 
+/* Sets m->packed to zeroed memory, at the home of the mat if it has one; *filled as its `take`
+ * says: then there is nothing to pack. */
+MUST_CHECK enum status mat_memory(struct mat *m, size_t bytes, bool *filled, struct err *e);
+
 /* Packs the rows of t[0], t[1], ... (m->rows in all) into m->packed; sets form and path. */
 MUST_CHECK enum status mat_pack(struct mat *m, const struct tensor *const *t, struct team *team,
                                 struct err *e);
