@@ -1,4 +1,4 @@
-"""Embedding peers on the same texts: onnxruntime (fp32, dynamic int8), sentence-transformers (torch fp32). Prints one JSON object.
+"""Embedding peers on the same texts: onnxruntime (fp32, dynamic int8), sentence-transformers (torch, fp32 and bf16). Prints one JSON object.
 
 The ONNX graph is exported once from the same safetensors into bench/out. Texts are sorted by length and batched, as sentence-transformers does it."""
 import argparse
@@ -9,7 +9,7 @@ import time
 import numpy as np
 
 ap = argparse.ArgumentParser()
-ap.add_argument("--engine", choices=["onnx", "onnx-int8", "torch"], required=True)
+ap.add_argument("--engine", choices=["onnx", "onnx-int8", "torch", "torch-bf16"], required=True)
 ap.add_argument("--model", required=True)
 ap.add_argument("--texts", required=True, help="JSONL {text}")
 ap.add_argument("--threads", type=int, default=2)
@@ -56,12 +56,14 @@ def onnx_session(int8):
     return ort.InferenceSession(path, opt, providers=["CPUExecutionProvider"])
 
 
-if a.engine == "torch":
+if a.engine.startswith("torch"):
     os.environ["HF_HUB_OFFLINE"] = "1"
     import torch
     from sentence_transformers import SentenceTransformer
     torch.set_num_threads(a.threads)
     model = SentenceTransformer(a.model, device="cpu")
+    if a.engine == "torch-bf16":
+        model = model.bfloat16()
 
     def embed(batch):
         return model.encode(batch, batch_size=a.batch, show_progress_bar=False, normalize_embeddings=True)

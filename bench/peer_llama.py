@@ -1,6 +1,7 @@
 """llama.cpp (through llama-cpp-python) on one GGUF file: prompt and generation speed, as `hearth bench` measures them.
 
-Prints one JSON object. Random tokens, no sampling: only the model runs. The context is emptied before each measurement."""
+Prints one JSON object with rows like its. Random tokens, no sampling: only the model runs. Prompts run on an empty context; steps at a depth
+cut the context back to it each time."""
 import argparse
 import ctypes
 import json
@@ -11,22 +12,22 @@ import numpy as np
 
 ap = argparse.ArgumentParser()
 ap.add_argument("--model", required=True)
-ap.add_argument("--prompt", type=int, default=512)
+ap.add_argument("--prompt", default="512", help="a list")
 ap.add_argument("--gen", type=int, default=128)
-ap.add_argument("--depth", type=int, default=0)
+ap.add_argument("--depth", default="0", help="a list")
 ap.add_argument("--threads", type=int, default=2)
 ap.add_argument("--repeat", type=int, default=1)
 a = ap.parse_args()
+prompts = [int(n) for n in a.prompt.split(",") if int(n)]
+depths = sorted(int(n) for n in a.depth.split(","))
 
-llm = L.Llama(a.model, n_ctx=max(a.prompt, a.depth + a.gen) + 64, n_batch=512, n_ubatch=512, n_threads=a.threads,
+llm = L.Llama(a.model, n_ctx=max(*prompts, depths[-1] + a.gen, 64) + 64, n_batch=512, n_ubatch=512, n_threads=a.threads,
               n_threads_batch=a.threads, flash_attn=True, verbose=False)
 ctx = llm._ctx.ctx
+memory = L.llama_get_memory(ctx)
 rng = np.random.default_rng(1)
 n_vocab = llm.n_vocab()
-
-
-def clear():
-    L.llama_memory_clear(L.llama_get_memory(ctx), True)
+rows = []
 
 
 def run(n, step):
@@ -39,20 +40,30 @@ def run(n, step):
     L.llama_synchronize(ctx)
 
 
-clear()
+def timed(n, step):
+    t = time.perf_counter()
+    run(n, step)
+    return time.perf_counter() - t
+
+
+L.llama_memory_clear(memory, True)
 run(32, 32)  # warm
-pp, tg = [], []
-for _ in range(a.repeat):
-    if a.prompt:
-        clear()
-        t = time.perf_counter()
-        run(a.prompt, 512)
-        pp.append(a.prompt / (time.perf_counter() - t))
-    if a.gen:
-        clear()
-        if a.depth:
-            run(a.depth, 512)
-        t = time.perf_counter()
-        run(a.gen, 1)
-        tg.append(a.gen / (time.perf_counter() - t))
-print(json.dumps({"prompt_tps": pp, "gen_tps": tg, "threads": a.threads}))
+run(2, 1)
+for n in prompts:
+    row = {"test": "prompt", "tokens": n, "depth": 0, "seconds": []}
+    for _ in range(a.repeat):
+        L.llama_memory_clear(memory, True)
+        row["seconds"].append(timed(n, 512))
+    rows.append(row)
+L.llama_memory_clear(memory, True)
+there = 0
+for depth in depths if a.gen else []:
+    run(depth - there, 512)
+    there = depth
+    row = {"test": "generate", "tokens": a.gen, "depth": depth, "seconds": []}
+    for _ in range(a.repeat):
+        row["seconds"].append(timed(a.gen, 1))
+        if not L.llama_memory_seq_rm(memory, 0, depth, -1):
+            raise SystemExit("llama_memory_seq_rm failed")
+    rows.append(row)
+print(json.dumps({"rows": rows, "threads": a.threads}))

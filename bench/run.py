@@ -1,194 +1,171 @@
-"""make bench: hearth beside its peers, same files, same machine, same thread count, interleaved runs, best and median of several.
+"""make bench: hearth beside its peers on the same files and machine, with the same number of threads.
 
-Every row runs ours and the peers in turn, `--rounds` times, each in a fresh process, so that phases of the machine hit all sides alike. Prints a Markdown table and writes
-bench/out/bench.json. `--only NAME` (substring) picks rows. Losing rows stay."""
+Every row runs its sides in turn, --rounds times, each in a fresh process, so that phases of the machine hit all alike; `hearth bench` measures
+the machine's ceilings beside every row. Tables go to stdout and bench/out/bench.md, all values to bench/out/bench.json, progress to stderr; rows that
+are not run keep what an earlier run left there. Losing rows stay, and a side that cannot run is said.
+
+--only NAME[,NAME]  rows whose name contains one of these      --quick     a few rows, one round: about three minutes
+--doc               also puts the tables into docs/benchmarks.md; with --rounds 0 only that
+BENCH_PEERS=/path/to/llama-bench[,name=/path...] adds peers that the reader has built."""
 import argparse
 import json
 import os
-import resource
-import statistics
-import subprocess
 import sys
 import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-OUT = os.path.join(ROOT, "bench/out")
-PY = os.path.join(ROOT, "bench/.venv/bin/python")
-HEARTH = os.path.join(ROOT, "build/hearth")
-DEMO = os.path.join(ROOT, "models/SmolLM2-135M-Instruct.Q4_1.gguf")
-MINILM = os.path.join(ROOT, "models/all-MiniLM-L6-v2")
-MANUAL = "/usr/share/doc/postgresql-doc-15/html"
+import report
+import sides
+from sides import Failed
 
-ap = argparse.ArgumentParser()
-ap.add_argument("--rounds", type=int, default=5)
+ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+ap.add_argument("--rounds", type=int, help="default: 5; long rows 2")
+ap.add_argument("--repeats", type=int, default=2, help="runs in one process, the best counts, for every side")
 ap.add_argument("--threads", type=int, default=os.cpu_count())
 ap.add_argument("--only", default="")
-ap.add_argument("--out", default=os.path.join(OUT, "bench.json"))
-a = ap.parse_args()
-os.makedirs(OUT, exist_ok=True)
-T = str(a.threads)
+ap.add_argument("--quick", action="store_true")
+ap.add_argument("--doc", action="store_true")
+ap.add_argument("--list", action="store_true", help="only the names of the rows")
+ap.add_argument("--sides", default="", help="only sides whose name contains one of these")
+o = ap.parse_args()
+o.ours = []
+PEERS = sides.peers_by_path(os.environ.get("BENCH_PEERS"))
 
 
-def run(cmd, **kw):
-    p = subprocess.run(cmd, capture_output=True, text=True, **kw)
-    if p.returncode:
-        raise RuntimeError(f"{' '.join(cmd)}: exit {p.returncode}: {p.stderr[-400:]}")
-    return p.stdout
+def lm(make_path, prompt="512", gen="128", depth="0"):
+    def made():
+        path = make_path()
+        args = (path, prompt, gen, depth, o)
+        out = {"hearth": lambda: sides.lm_hearth(*args), "llama.cpp": lambda: sides.lm_llama(*args)}
+        for name, tool in PEERS.items():
+            out[name] = checked_peer(tool, args)
+        return out
+    return made
 
 
-def model(shape, types):
-    """A random-weight GGUF of this shape, made once."""
-    path = os.path.join(OUT, f"{shape}-{types}.gguf")
-    if not os.path.exists(path):
-        print(f"making {path}", file=sys.stderr)
-        run([PY, os.path.join(ROOT, "tools/make_model.py"), "--shape", shape, "--mix", types, "--out", path])
-    return path
+def checked_peer(tool, args):
+    state = {}
 
-
-def texts(n_tokens, n=256):
-    """n texts of about n_tokens word pieces from the manual, as JSONL."""
-    path = os.path.join(OUT, f"texts-{n_tokens}.jsonl")
-    if not os.path.exists(path):
-        import html
-        import re
-        from tokenizers import Tokenizer
-        tok = Tokenizer.from_file(os.path.join(MINILM, "tokenizer.json"))
-        tok.no_truncation()
-        tok.no_padding()
-        out, words = [], []
-        for f in sorted(os.listdir(MANUAL)):
-            body = re.sub(r"(?s)<(script|style).*?</\1>|<[^>]+>", " ", open(os.path.join(MANUAL, f), errors="ignore").read())
-            words += html.unescape(body).split()
-            if len(words) > n * n_tokens * 2:
-                break
-        ids = tok.encode(" ".join(words)).ids
-        for i in range(n):
-            out.append(tok.decode(ids[(i * (n_tokens - 2)) + 10:(i + 1) * (n_tokens - 2) + 10]))
-        with open(path, "w") as f:
-            for t in out:
-                f.write(json.dumps({"text": t}) + "\n")
-    return path
-
-
-# ---- sides: each returns {metric: value}, higher is better unless the metric ends in _ms, _s or _mb ----
-
-def hearth_lm(path, prompt=512, gen=128, depth=0):
     def side():
-        j = json.loads(run([HEARTH, "bench", "--model", path, "--prompt", str(prompt), "--gen", str(gen), "--depth", str(depth), "--repeats", "1",
-                            "--threads", T, "--json"]))
-        return {"prompt t/s": j["prompt"]["best"], "gen t/s": j["generate"]["best"]}
+        if "why" not in state:
+            state["why"] = sides.wrong_output(tool, args[0]) if "SmolLM2" in args[0] or "/ppl/" in args[0] else ""
+        got = sides.lm_bench(tool, *args)
+        return {**got, "note": state["why"]}
     return side
 
 
-def llama_lm(path, prompt=512, gen=128, depth=0):
-    def side():
-        j = json.loads(run([PY, os.path.join(ROOT, "bench/peer_llama.py"), "--model", path, "--prompt", str(prompt), "--gen", str(gen), "--depth",
-                            str(depth), "--threads", T]).strip().splitlines()[-1])
-        return {"prompt t/s": max(j["prompt_tps"], default=0), "gen t/s": max(j["gen_tps"], default=0)}
-    return side
+def first_token():
+    args = (sides.DEMO, "1355", "0", "0", o)
+    out = {"hearth": lambda: sides.first_token(sides.lm_hearth, 1355, *args), "llama.cpp": lambda: sides.first_token(sides.lm_llama, 1355, *args)}
+    for name, tool in PEERS.items():
+        out[name] = lambda tool=tool: sides.first_token(sides.lm_bench, 1355, tool, *args)
+    return out
 
 
-def hearth_embed(path):
-    def side():
-        j = json.loads(run([HEARTH, "bench", "--model", MINILM, "--file", path, "--repeats", "2", "--threads", T, "--json"]))
-        return {"texts/s": j["texts"] / min(j["embed"]["seconds"]), "query ms": 1e3 * statistics.median(j["query"]["seconds"])}
-    return side
+def embed(n):
+    def made():
+        path = sides.texts(n)
+        return {"hearth": lambda: sides.embed_hearth(path, o),
+                **{e: lambda e=e: sides.embed_peer(e, path, o) for e in ("onnx", "onnx-int8", "torch", "torch-bf16")}}
+    return made
 
 
-def peer_embed(engine, path):
-    def side():
-        j = json.loads(run([PY, os.path.join(ROOT, "bench/peer_embed.py"), "--engine", engine, "--model", MINILM, "--texts", path, "--threads",
-                            T]).strip().splitlines()[-1])
-        return {"texts/s": max(j["texts_per_s"]), "query ms": j["query_ms"]}
-    return side
+def masked(row):
+    """Our side with instruction sets masked."""
+    flags = open("/proc/cpuinfo").read() if os.path.exists("/proc/cpuinfo") else ""
+    sets = [name for name, flag in (("avx512", "avx512_vnni"), ("avxvnni", "avx_vnni"), ("avx2", "avx2")) if f" {flag} " in flags]
+
+    def made():
+        if row == "embed":
+            path = sides.texts(128)
+            out = {f"hearth {i}": lambda i=i: sides.embed_hearth(path, o, {"HEARTH_ISA": i}) for i in sets}
+            return {**out, "onnx-int8 (all)": lambda: sides.embed_peer("onnx-int8", path, o)}
+        args = (row(), "512", "128", "0", o)
+        out = {f"hearth {i}": lambda i=i: sides.lm_hearth(*args, {"HEARTH_ISA": i}) for i in sets}
+        return {**out, "llama.cpp (all)": lambda: sides.lm_llama(*args)}
+    return made
 
 
-def timed(cmd, **kw):
-    t = time.perf_counter()
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    out = run(cmd, **kw)
-    return out, (time.perf_counter() - t) * 1e3, max(before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024
+def big(mix):
+    return lambda: sides.random_model("llama-3.2-1b", mix)
 
 
-def peak(cmd):
-    """Peak resident memory of one command, MiB."""
-    return float(run(["/usr/bin/env", "python3", "-c",
-                      "import resource,subprocess,sys\nsubprocess.run(sys.argv[1:],stdout=subprocess.DEVNULL,stderr=subprocess.DEVNULL)\n"
-                      "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss/1024)", *cmd]))
+# (group, name, rounds, quick, sides)
+ROWS = [
+    ("lm", "SmolLM2-135M Q4_1 (demo)", 5, True, lm(lambda: sides.DEMO)),
+    ("lm", "SmolLM2-135M Q4_0", 5, False, lm(lambda: sides.variant("Q4_0"))),
+    ("lm", "SmolLM2-135M Q8_0", 5, False, lm(lambda: sides.variant("Q8_0"))),
+    ("lm", "Llama-3.2-1B shape Q4_K_M", 5, False, lm(big("Q4_K_M"))),
+    ("lm", "Llama-3.2-1B shape Q8_0", 5, False, lm(big("Q8_0"))),
+    ("lm", "Llama-3.2-1B shape Q4_0", 5, False, lm(big("Q4_0"))),
+    ("depth", "Llama-3.2-1B shape Q4_K_M, long prompt", 2, False, lm(big("Q4_K_M"), prompt="512,4096", gen="0")),
+    ("depth", "SmolLM2-135M Q4_1, depth", 3, False, lm(lambda: sides.DEMO, prompt="0", gen="32", depth="0,1355,8064")),
+    ("depth", "Llama-3.2-1B shape Q4_K_M, depth", 2, False, lm(big("Q4_K_M"), prompt="0", gen="32", depth="0,1355,8192")),
+    ("first", "RAG prompt, 1,355 tokens, SmolLM2 Q4_1", 5, True, first_token),
+    ("first", "start-up, SmolLM2 Q4_1", 5, True, lambda: {"hearth": lambda: sides.start_hearth(o), "llama.cpp": lambda: sides.start_llama(o)}),
+    ("embed", "MiniLM, 128-token texts", 5, True, embed(128)),
+    ("embed", "MiniLM, 256-token texts", 5, False, embed(256)),
+    ("ingest", "ingest, PostgreSQL manual", 1, False, lambda: {"hearth": lambda: sides.ingest(o)}),
+    ("isa", "masked: SmolLM2-135M Q4_1", 3, False, masked(lambda: sides.DEMO)),
+    ("isa", "masked: Llama-3.2-1B shape Q4_K_M", 2, False, masked(big("Q4_K_M"))),
+    ("isa", "masked: MiniLM, 128-token texts", 3, False, masked("embed")),
+]
 
 
-def hearth_start():
-    _, ms, _ = timed([HEARTH, "generate", "--model", DEMO, "--prompt", "Hi", "--max-tokens", "1", "--temperature", "0", "--threads", T])
-    return {"start to first token ms": ms, "peak MB": peak([HEARTH, "generate", "--model", DEMO, "--prompt", "Hi", "--max-tokens", "1", "--threads", T])}
-
-
-LLAMA_ONE = ("import sys,llama_cpp\nm=llama_cpp.Llama(sys.argv[1],n_ctx=4096,verbose=False,n_threads=int(sys.argv[2]))\n"
-             "m.create_chat_completion(messages=[{'role':'user','content':'Hi'}],max_tokens=1,temperature=0)")
-
-
-def llama_start():
-    cmd = [PY, "-c", LLAMA_ONE, DEMO, T]
-    _, ms, _ = timed(cmd)
-    return {"start to first token ms": ms, "peak MB": peak(cmd)}
-
-
-def ingest():
-    home = os.path.join(OUT, "ingest-home")
-    run(["rm", "-rf", home])
-    out, ms, _ = timed([HEARTH, "add", MANUAL, "--home", home, "--threads", T, "--json"])
-    n = json.loads(out.strip().splitlines()[-1])
-    pages = n.get("added", 0) or n.get("n_added", 0)
-    return {"files/s": pages / ms * 1e3, "total s": ms / 1e3}
-
-
-def rag_prompt():
-    """Time to first token of a prompt of 5 x 256 tokens + question: a prompt of 1,355 tokens from empty, in process."""
-    j = json.loads(run([HEARTH, "bench", "--model", DEMO, "--prompt", "1355", "--gen", "1", "--repeats", "1", "--threads", T, "--json"]))
-    return {"first token ms": 1e3 * (j["prompt"]["seconds"][0] + j["generate"]["seconds"][0])}
-
-
-def rag_llama():
-    j = json.loads(run([PY, os.path.join(ROOT, "bench/peer_llama.py"), "--model", DEMO, "--prompt", "1355", "--gen", "1", "--threads",
-                        T]).strip().splitlines()[-1])
-    return {"first token ms": 1e3 * (1355 / j["prompt_tps"][0] + 1 / j["gen_tps"][0])}
-
-
-def rows():
-    yield "SmolLM2-135M Q4_1 (demo)", lambda: {"hearth": hearth_lm(DEMO), "llama.cpp": llama_lm(DEMO)}
-    for t in ("Q4_K_M", "Q8_0", "Q4_0"):
-        yield f"Llama-3.2-1B shape {t}", lambda t=t: {"hearth": hearth_lm(model("llama-3.2-1b", t)), "llama.cpp": llama_lm(model("llama-3.2-1b", t))}
-    yield "SmolLM2 RAG prompt, 1,355 tokens", lambda: {"hearth": rag_prompt, "llama.cpp": rag_llama}
-    yield "start-up, SmolLM2", lambda: {"hearth": hearth_start, "llama.cpp": llama_start}
-    for n in (128, 256):
-        yield f"MiniLM, {n}-token texts", lambda n=n: {"hearth": hearth_embed(texts(n)), **{e: peer_embed(e, texts(n)) for e in ("onnx", "onnx-int8", "torch")}}
-    yield "ingest, PostgreSQL manual", lambda: {"hearth": ingest}
-
-
-results = {}
-print(f"| row | metric | side | best | median | hearth / side (best) |\n|---|---|---|---:|---:|---:|")
-for name, make in rows():
-    if a.only not in name:
-        continue
-    sides = make()
-    got = {s: [] for s in sides}
-    for _ in range(1 if name.startswith("ingest") else a.rounds):
-        for s, f in list(sides.items()):
+def measure(name, rounds, make):
+    """{side: {"values": {metric: [...]}, "machine": {metric: [...]}, "why": text or None, "note": text}}"""
+    result, load = {}, [os.getloadavg()[0]]
+    todo = {s: f for s, f in make().items() if not o.sides or any(p in s for p in o.sides.split(","))}
+    for n in range(rounds):
+        for side, f in list(todo.items()):
+            begin = time.time()
+            r = result.setdefault(side, {"values": {}, "machine": {}, "why": None, "note": ""})
             try:
-                got[s].append(f())
-            except (RuntimeError, ValueError) as why:  # a side that cannot run is said, and does not end the others
-                print(f"| {name} | not run | {s} | | | |", flush=True)
-                print(f"{name}: {s}: {why}", file=sys.stderr)
-                del sides[s], got[s]
-    results[name] = got
-    for metric in got.get("hearth", [{}])[0]:
-        low = metric.split()[-1] in ("ms", "s", "MB") and not metric.endswith("/s")
-        pick = min if low else max
-        ours = pick(r[metric] for r in got["hearth"])
-        for s in got:
-            v = [r[metric] for r in got[s]]
-            b = pick(v)
-            ratio = (b / ours if low else ours / b) if b and ours else 0
-            print(f"| {name} | {metric} | {s} | {b:.1f} | {statistics.median(v):.1f} | {'' if s == 'hearth' else f'{ratio:.2f} x'} |", flush=True)
-cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
-json.dump({"machine": cpu, "cores": os.cpu_count(), "threads": a.threads, "when": time.strftime("%Y-%m-%d"), "load": os.getloadavg(), "rows": results},
-          open(a.out, "w"), indent=1)
+                got = f()
+            except Failed as why:  # said in the table, and does not end the others
+                r["why"] = str(why)
+                del todo[side]
+                continue
+            finally:
+                print(f"  {name}, round {n + 1} of {rounds}: {side} {time.time() - begin:.1f} s", file=sys.stderr, flush=True)
+            r["note"] = got.pop("note", "") or r["note"]
+            r["isa"] = got.pop("isa", None)
+            for m, beside in got.pop("machine", {}).items():
+                r["machine"].setdefault(m, []).append(beside)
+            for m, v in got.items():
+                r["values"].setdefault(m, []).append(v)
+        load.append(os.getloadavg()[0])
+    return {"sides": result, "load": [min(load), max(load)], "rounds": rounds, "threads": o.threads, "repeats": o.repeats,
+            "when": time.strftime("%Y-%m-%d %H:%M")}
+
+
+def main():
+    os.makedirs(sides.OUT, exist_ok=True)
+    store = sides.OUT / "bench.json"
+    data = json.loads(store.read_text()) if store.exists() else {"rows": {}}
+    data["machine"] = report.machine()
+    data["order"] = [name for _, name, *_ in ROWS]
+    data["groups"] = {name: group for group, name, *_ in ROWS}
+    wanted = [r for r in ROWS if (not o.only or any(p in r[1] for p in o.only.split(","))) and (r[3] or not o.quick)]
+    if o.list:
+        print("\n".join(r[1] for r in wanted))
+        return
+    begin = time.time()
+    for i, (_, name, rounds, _, make) in enumerate(wanted if o.rounds != 0 else []):
+        print(f"[{i + 1}/{len(wanted)}] {name}", file=sys.stderr)
+        try:
+            row = measure(name, o.rounds or (1 if o.quick else rounds), make)
+        except Failed as why:  # the row's file cannot be made
+            row = {"sides": {"hearth": {"values": {}, "machine": {}, "why": str(why), "note": ""}}, "load": [0, 0], "rounds": 0}
+        if o.sides and name in data["rows"]:  # some sides only: the others stay
+            row["sides"] = {**data["rows"][name]["sides"], **row["sides"]}
+        data["rows"][name] = row
+        store.write_text(json.dumps(data, indent=1))
+        print(report.table(data, [name], head=i == 0), end="", flush=True)
+    text = report.everything(data)
+    (sides.OUT / "bench.md").write_text(text)
+    if o.doc:
+        report.into_doc(data, sides.ROOT / "docs/benchmarks.md")
+    print(f"{len(wanted)} rows in {(time.time() - begin) / 60:.1f} minutes; bench/out/bench.md has every table", file=sys.stderr)
+
+
+main()

@@ -2,7 +2,7 @@
 """Perplexity references. Steps (arguments):
 text      data/ppl.txt: about 60 KB of PostgreSQL's documentation as plain text (package
           postgresql-doc-15; PostgreSQL licence, Copyright (c) 1996-2023 PostgreSQL Global Development Group)
-variants  out/ppl/*.gguf: SmolLM2 dequantised from its Q4_1 file to F32 and requantised: F16, BF16, Q8_0,
+variants  bench/out/ppl/*.gguf (all, or only the kinds named after it): SmolLM2 dequantised from its Q4_1 file to F32 and requantised: F16, BF16, Q8_0,
           Q5_1, Q5_0, Q4_0 by the gguf package, K-quants by llama.cpp
 llamacpp  prints llama.cpp's perplexity of the Q4_1 file and every variant: windows of 512, second half
 """
@@ -41,7 +41,7 @@ class Text(html.parser.HTMLParser):
             self.out.append(data)
 
 
-def text():
+def text(*_):
     out = []
     for page in PAGES:
         p = pathlib.Path(f"/usr/share/doc/postgresql-doc-15/html/{page}.html")
@@ -54,14 +54,22 @@ def text():
     (HERE / "data" / "ppl.txt").write_text("\n\n".join(out)[:60000].rsplit("\n", 1)[0] + "\n")
 
 
-def variants():
+FLOATS = ("F32", "F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_0")
+MIXES = ("Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q6_K", "IQ4_NL", "IQ4_XS")
+
+
+def variants(*kinds):
     import gguf
     import llama_cpp
     OUT.mkdir(parents=True, exist_ok=True)
     r = gguf.GGUFReader(str(GGUF))
     T = gguf.GGMLQuantizationType
     floats = {t.name: np.array(gguf.quants.dequantize(t.data, t.tensor_type), np.float32) for t in r.tensors}
-    for kind in ("F32", "F16", "BF16", "Q8_0", "Q5_1", "Q5_0", "Q4_0"):
+    kinds = kinds or FLOATS + MIXES
+    mixes = [k for k in MIXES if k in kinds]
+    for kind in FLOATS:
+        if kind not in kinds and not (kind == "F32" and mixes):
+            continue
         w = gguf.GGUFWriter(str(OUT / f"{kind}.gguf"), "llama")
         for f in r.fields.values():
             if f.name.startswith("GGUF.") or f.name in ("general.architecture", "general.file_type"):
@@ -75,7 +83,7 @@ def variants():
         w.write_kv_data_to_file()
         w.write_tensors_to_file()
         w.close()
-    for kind in ("Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q6_K", "IQ4_NL", "IQ4_XS"):
+    for kind in mixes:
         p = llama_cpp.llama_model_quantize_default_params()
         p.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{kind}")
         p.nthread = 2
@@ -100,12 +108,17 @@ def perplexity(path):
     return math.exp(total / n), n
 
 
-def llamacpp():
+def llamacpp(*_):
     for path in [GGUF] + sorted(OUT.glob("*.gguf")):
         value, n = perplexity(path)
         print(f"{path.stem:40} {value:.4f} over {n} tokens", flush=True)
 
 
 if __name__ == "__main__":
-    for what in sys.argv[1:]:
-        {"text": text, "variants": variants, "llamacpp": llamacpp}[what]()
+    steps = {"text": text, "variants": variants, "llamacpp": llamacpp}
+    words = sys.argv[1:]
+    for i, what in enumerate(words):
+        if what in steps:
+            kinds = words[i + 1:]
+            kinds = kinds[:next((k for k, w in enumerate(kinds) if w in steps), len(kinds))]
+            steps[what](*kinds)
