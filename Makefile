@@ -5,7 +5,7 @@ JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
 
-.PHONY: help build check test demo models bench lint format debug asan ubsan tsan fuzz install clean
+.PHONY: help build check test demo models bench ppl lint format debug asan ubsan tsan fuzz install clean
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -28,7 +28,11 @@ models: ## bring the two demo models into models/
 
 bench: build models ## hearth beside its peers, one table (docs/benchmarks.md)
 	@bench/setup.sh
-	@bench/.venv/bin/python bench/run.py
+	@bench/.venv/bin/python bench/run.py $(BENCH_ARGS)
+
+ppl: build models ## perplexity of every weight type beside the plain path and llama.cpp (docs/accuracy.md)
+	@bench/setup.sh
+	@bench/.venv/bin/python bench/ppl.py
 
 lint: ## layers, formatting
 	@tools/lint.sh

@@ -97,7 +97,7 @@ for _ in range(a.repeat):
 one = []
 for _ in range(20):
     t = time.perf_counter()
-    embed(["how do I create an index concurrently in a database?"])
+    embed(["how do I create an index concurrently in a large database without blocking?"])
     one.append((time.perf_counter() - t) * 1e3)
 if a.vectors:
     np.save(a.vectors, v)

@@ -124,6 +124,7 @@ def into_doc(data, path):
     """Replaces what stands between <!-- bench:GROUP --> and <!-- end --> (GROUP 'machine': the description)."""
     def fill(m):
         body = described(data) if m[1] == "machine" else table(data, of_group(data, m[1]))
+        body = "Not measured yet.\n" if body == HEAD else body
         return f"<!-- bench:{m[1]} -->\n{body}<!-- end -->"
     text = path.read_text()
     path.write_text(re.sub(r"(?s)<!-- bench:(\w+) -->.*?<!-- end -->", fill, text))

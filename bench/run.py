@@ -24,10 +24,11 @@ ap.add_argument("--threads", type=int, default=os.cpu_count())
 ap.add_argument("--only", default="")
 ap.add_argument("--quick", action="store_true")
 ap.add_argument("--doc", action="store_true")
+ap.add_argument("--pin", action="store_true", help="tie our threads to cores (the peers' are where they are)")
 ap.add_argument("--list", action="store_true", help="only the names of the rows")
 ap.add_argument("--sides", default="", help="only sides whose name contains one of these")
 o = ap.parse_args()
-o.ours = []
+o.ours = ["--pin"] if o.pin else []
 PEERS = sides.peers_by_path(os.environ.get("BENCH_PEERS"))
 
 
@@ -64,7 +65,7 @@ def first_token():
 def embed(n):
     def made():
         path = sides.texts(n)
-        return {"hearth": lambda: sides.embed_hearth(path, o),
+        return {"hearth": lambda: sides.embed_hearth(path, o), "hearth int8": lambda: sides.embed_hearth(path, o, extra=["--embed-precision", "int8"]),
                 **{e: lambda e=e: sides.embed_peer(e, path, o) for e in ("onnx", "onnx-int8", "torch", "torch-bf16")}}
     return made
 

@@ -127,15 +127,14 @@ def lm_bench(tool, path, prompt, gen, depth, o):
     usage = subprocess.run([tool, "--help"], capture_output=True, text=True, timeout=60)
     usage = usage.stdout + usage.stderr
     base = [tool, "-m", path, "-t", str(o.threads), "-fa", "1", "-b", "512", "-ub", "512", "-ngl", "0", "-r", str(o.repeats), "-o", "json"]
-    depths = [d for d in depth.split(",") if d != "0"]
-    jobs = [base + ["-p", prompt, "-n", gen if "0" in depth.split(",") else "0"]]
-    if gen != "0" and depths:
-        jobs += [base + ["-p", "0", "-n", gen, "-d", d] if "--n-depth" in usage else base + ["-p", "0", "-n", "0", "-gp", f"{d},{gen}"]
-                 for d in depths]
+    depths = depth.split(",")
+    shallow = gen if "0" in depths else "0"
+    jobs = [] if (prompt, shallow) == ("0", "0") else [base + ["-p", prompt, "-n", shallow]]
+    for d in depths if gen != "0" else []:
+        if d != "0":
+            jobs.append(base + (["-p", "0", "-n", gen, "-d", d] if "--n-depth" in usage else ["-p", "0", "-n", "0", "-gp", f"{d},{gen}"]))
     values = {}
     for job in jobs:
-        if job[-3:] == ["0", "-n", "0"]:
-            continue
         for r in parse(run(job)):
             deep = r.get("n_depth") or (r["n_prompt"] if r["n_gen"] else 0)
             test, n = ("generate", r["n_gen"]) if r["n_gen"] else ("prompt", r["n_prompt"])

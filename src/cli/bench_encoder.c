@@ -90,7 +90,8 @@ static enum status measure(struct bench *b, const char *test, const struct texts
 static enum status measure_all(struct bench *b, const int64_t *lengths, size_t n, struct texts *t,
                                float *rows, struct err *e)
 {
-    static const char *const question = "how do I create an index concurrently in a database?";
+    static const char *const question =
+        "how do I create an index concurrently in a large database without blocking?";
     const char *path = b->c->values[O_FILE].s;
     int repeats = (int)b->c->values[O_REPEATS].i;
     const char *q = question;

@@ -52,12 +52,12 @@ json_t *bench_json(const struct bench *b)
     for (size_t i = 0; i < b->n_rows; i++) {
         (void)json_array_append_new(rows, row_json(&b->rows[i]));
     }
-    return json_pack("{s:o, s:o, s:s, s:i, s:s, s:s, s:s?, s:f, s:I, s:f, s:o, s:o}", "model",
+    return json_pack("{s:o, s:o, s:s, s:i, s:b, s:s, s:s, s:s?, s:f, s:I, s:f, s:o, s:o}", "model",
                      out_text(info->name), "path", out_text(info->path), "architecture", info->arch,
-                     "threads", info->n_threads, "isa", info->isa, "cpu", cpu_features()->name,
-                     "kv_type", info->kv_type, "load_ms", b->load_ms, "probe_bytes",
-                     (json_int_t)probe_bytes(b->probe), "load_average", load_average(), "kernels",
-                     kernels_json(b->en), "rows", rows);
+                     "threads", info->n_threads, "pinned", b->c->values[O_PIN].flag, "isa",
+                     info->isa, "cpu", cpu_features()->name, "kv_type", info->kv_type, "load_ms",
+                     b->load_ms, "probe_bytes", (json_int_t)probe_bytes(b->probe), "load_average",
+                     load_average(), "kernels", kernels_json(b->en), "rows", rows);
 }
 
 static void print_kernels(const struct bench *b)

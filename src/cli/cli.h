@@ -101,6 +101,7 @@ enum option_id {
     O_BENCH_PROMPT,
     O_BENCH_GEN,
     O_DEPTH,
+    O_PIN,
     O_TYPE_K,
     O_TYPE_V,
     O_REPEATS,

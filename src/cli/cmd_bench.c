@@ -220,15 +220,16 @@ static enum status open_bench(struct bench *b, const struct plan *p, struct err 
     if (!b->rows) {
         return err_set(e, ERR_MEMORY, NULL, "no memory for the measurements");
     }
+    /* Before --pin ties this thread to a core, which threads made later would inherit. */
+    enum status s = team_open((int)b->c->values[O_THREADS].i, 0, &b->team, e);
     double start = clock_ms();
-    enum status s = engines_any(b->c, n_ctx, &b->en, e);
+    s = s ? s : engines_any(b->c, n_ctx, &b->en, e);
     b->load_ms = clock_ms() - start;
     if (s) {
         return s;
     }
     engine_cost(b->en, &b->cost);
-    s = team_open(engine_info(b->en)->n_threads, 0, &b->team, e);
-    return s ? s : probe_open(b->team, 0, &b->probe, e);
+    return probe_open(b->team, 0, &b->probe, e);
 }
 
 enum status cmd_bench(struct cli *c, struct err *e)

@@ -43,6 +43,7 @@ static enum status open_engine(struct cli *c, const char *name, int64_t n_ctx, s
     struct engine_options opt = {.n_threads = (int)c->values[O_THREADS].i,
                                  .n_ctx = n_ctx,
                                  .kv = kv,
+                                 .pin = c->values[O_PIN].flag,
                                  .exact = c->values[O_EXACT].flag,
                                  .embed_int8 = precision && strcmp(precision, "int8") == 0};
     return s ? s : engine_open(path, &opt, out, e);

@@ -212,6 +212,9 @@ const struct option option_table[OPTION_COUNT] = {
     [O_DEPTH] = {
         .name = "depth", .type = OPT_STRING, .value = "N,...", .default_value = "0",
         .commands = OF(BENCH), .help = "tokens in the context before those that are generated"},
+    [O_PIN] = {
+        .name = "pin", .type = OPT_FLAG, .commands = OF(BENCH),
+        .help = "keep each thread on a core of its own"},
     [O_TYPE_K] = {
         .name = "type-k", .type = OPT_STRING, .value = "TYPE", .commands = OF(BENCH),
         .help = "how keys are kept: f16 (default), q8_0 or f32"},

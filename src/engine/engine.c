@@ -144,7 +144,8 @@ static enum status open_parts(struct engine *en, const char *path, const struct 
     struct model_options mo = {.n_threads = opt->n_threads,
                                .mode = opt->exact ? MUL_EXACT : MUL_DEFAULT,
                                .encoder_int8 = opt->embed_int8,
-                               .max_batch = opt->max_batch};
+                               .max_batch = opt->max_batch,
+                               .pin = opt->pin};
     enum status s;
     if (pthread_mutex_init(&en->lock, NULL)) {
         return no_memory(e);

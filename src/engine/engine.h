@@ -25,6 +25,7 @@ struct engine_options {
     enum engine_kv kv;
     bool exact;      /* plain float path (slow), to compare with */
     bool embed_int8; /* encoders: 8-bit products, twice as fast, cosine 0.995 and more to `exact` */
+    bool pin;        /* each compute thread on a core of its own; an error where that cannot be */
     int max_batch;   /* prompt tokens per forward pass; 0: 512 */
 };
 

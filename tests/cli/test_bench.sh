@@ -15,8 +15,8 @@ json '(j["rows"][3]["bytes"] - j["rows"][2]["bytes"]) == 3 * 20 * 2 * 2 * 2 * 16
 json 'j["threads"] == 2 and j["kv_type"] == "f16" and j["isa"] and j["load_ms"] > 0 and j["probe_bytes"] >= 1 << 26'
 json '[(k["type"], k["matrices"], k["plain"]) for k in j["kernels"]] == [("BF16", 9, False)]'
 
-run "$hearth" bench --model "$tiny/llama" --prompt 0 --gen 2 --depth 10 --repeats 1 --type-k f32 --type-v f32 --exact --json; code 0
-json 'j["kv_type"] == "f32" and len(j["rows"]) == 1 and all(k["plain"] for k in j["kernels"])'
+run "$hearth" bench --model "$tiny/llama" --prompt 0 --gen 2 --depth 10 --repeats 1 --type-k f32 --type-v f32 --exact --pin --json; code 0
+json 'j["pinned"] and j["kv_type"] == "f32" and len(j["rows"]) == 1 and all(k["plain"] for k in j["kernels"])'
 run "$hearth" bench --model "$tiny/llama" --prompt 16 --gen 2 --repeats 1; code 0
 out '^  prompt +16 +0 .*%'; out '^  generate +2 +0 .*%'; out '^  BF16 +9 matrices:'
 run "$hearth" bench --model "$tiny/llama" --prompt 16 --gen 0 --repeats 1 --exact; code 0; out 'slow: no packed path'

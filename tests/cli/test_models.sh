@@ -68,7 +68,7 @@ run "$hearth" bench --prompt 32 --gen 4 --repeats 2 --depth 8 --threads 1 --json
 json 'j["threads"] == 1 and j["isa"] and all(r["best"] >= r["median"] > 0 for r in j["rows"])'
 json 'any(k["type"] == "Q4_1" and k["path"] and not k["plain"] for k in j["kernels"])'
 run "$hearth" bench --model all-MiniLM-L6-v2 --prompt 32,64 --repeats 1 --json; code 0
-json '[(r["test"], r["texts"], r["tokens"]) for r in j["rows"]] == [("embed", 32, 1024), ("embed", 32, 2048), ("query", 1, 13)]'
+json '[(r["test"], r["texts"], r["tokens"]) for r in j["rows"]] == [("embed", 32, 1024), ("embed", 32, 2048), ("query", 1, 16)]'
 
 # missing, cut off, not a model, and headers that lie
 run "$hearth" generate --model nowhere --prompt x; code 3; err 'nowhere: no such model'; err 'hearth models'

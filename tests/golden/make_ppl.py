@@ -91,10 +91,10 @@ def variants(*kinds):
         assert llama_cpp.llama_model_quantize(str(OUT / "F32.gguf").encode(), str(OUT / f"{kind}.gguf").encode(), p) == 0
 
 
-def perplexity(path):
+def perplexity(path, text=None):
     import llama_cpp
     m = llama_cpp.Llama(str(path), n_ctx=512, n_batch=512, logits_all=True, verbose=False, n_threads=2)
-    ids = m.tokenize((HERE / "data" / "ppl.txt").read_bytes(), add_bos=False, special=False)
+    ids = m.tokenize(text or (HERE / "data" / "ppl.txt").read_bytes(), add_bos=False, special=False)
     total, n = 0.0, 0
     for w in range(len(ids) // 512):
         window = ids[w * 512:(w + 1) * 512]
