@@ -18,6 +18,7 @@ struct kv {
     int64_t n_layers, n_blocks, n_free;
     struct kv_layer *layers;
     uint8_t *pool;
+    float *partial; /* one for all layers: they attend one after the other */
     size_t bytes;
     int32_t *free_blocks;
     struct kv_seq seqs[KV_MAX_SEQS];
@@ -42,18 +43,22 @@ static enum status allocate(struct kv *kv, enum tensor_type type, const struct h
         return err_set(e, ERR_LIMIT, NULL, "a KV cache of %lld tokens is too large",
                        (long long)kv->n_blocks * KV_BLOCK);
     }
+    size_t partial = kv_partial_floats(kv->n_blocks * KV_BLOCK, hp->n_heads, hp->head_dim);
     kv->bytes = all;
     kv->pool = mem_large(all, 1);
+    kv->partial = mem_aligned(partial, sizeof *kv->partial);
     kv->layers = mem_aligned((size_t)kv->n_layers, sizeof *kv->layers);
     kv->free_blocks = mem_aligned((size_t)kv->n_blocks, sizeof *kv->free_blocks);
-    if (!kv->pool || !kv->layers || !kv->free_blocks) {
+    if (!kv->pool || !kv->partial || !kv->layers || !kv->free_blocks) {
         return err_set(e, ERR_MEMORY, NULL, "no memory for a KV cache of %zu bytes", all);
     }
     for (int64_t i = 0; i < kv->n_layers; i++) {
         kv->layers[i] = (struct kv_layer){.type = type,
                                           .n_kv_heads = hp->n_kv_heads,
                                           .head_dim = hp->head_dim,
-                                          .pool = kv->pool + (size_t)i * layer};
+                                          .pool = kv->pool + (size_t)i * layer,
+                                          .partial = kv->partial,
+                                          .partial_floats = partial};
     }
     return OK;
 }
@@ -95,6 +100,7 @@ void kv_close(struct kv *kv)
     }
     free(kv->free_blocks);
     free(kv->layers);
+    free(kv->partial);
     mem_large_free(kv->pool);
     free(kv);
 }

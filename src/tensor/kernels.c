@@ -39,12 +39,14 @@ static void fill_levels(void)
     if (cpu->avx2) {
         struct kernels *k = next_level("avx2");
         kernels_fill_avx2(k);
+        kernels_fill_avx2_attn(k);
         kernels_fill_avx2_mul(k);
         kernels_fill_avx2_probe(k);
         kernels_fill_avx2_enc(k);
     }
     if (cpu->avxvnni) {
         struct kernels *k = next_level("avx-vnni");
+        kernels_fill_avxvnni_attn(k);
         kernels_fill_avxvnni_mul(k);
         kernels_fill_avxvnni_probe(k);
         kernels_fill_avxvnni_enc(k);
@@ -52,6 +54,7 @@ static void fill_levels(void)
     if (cpu->avx512vnni) {
         struct kernels *k = next_level("avx512-vnni");
         kernels_fill_avx512(k);
+        kernels_fill_avx512_attn(k);
         kernels_fill_avx512_mul(k);
         kernels_fill_avx512_probe(k);
         kernels_fill_avx512_enc(k);
@@ -61,6 +64,7 @@ static void fill_levels(void)
     if (cpu->neon) {
         struct kernels *k = next_level("neon");
         kernels_fill_neon(k);
+        kernels_fill_neon_attn(k);
         kernels_fill_neon_mul(k);
         kernels_fill_neon_probe(k);
         kernels_fill_neon_enc(k);

@@ -9,20 +9,45 @@
 #include "tensor/kernels_enc.h"
 #include "tensor/ops.h"
 
-/* Queries that attend together: heads of one group (they share keys and values) times rows. */
-enum { ATTN_QUERIES = 32, ATTN_MAX_DIM = 256 };
+/* Attention in integers. A query and every key are int16 vectors with one scale each (8-bit keys
+ * have one per GROUP columns), chosen so that no sum can overflow: |v| <= 46300 / 2 norms and
+ * |v_i| <= 32767, some 14 bits of a typical value. Their products are exact, so that queries side
+ * by side in lanes (many) and slots side by side in lanes (few) give the same bits on every
+ * instruction set.
+ *
+ * A query sees the cache in chunks of ATTN_CHUNK positions, and a chunk in sections of KV_BLOCK.
+ * The definition, for one query and one section (fl: rounded to float; sums of 32 floats are the
+ * tree x[i] + x[i + n] for n = 16, 8, 4, 2, 1; every sum of a product is a fused multiply-add):
+ *   y_s = dot_s * key_scale_s, over the scale groups in order; soft cap: y = 1 - 2 / (exp2(2 y k)
+ *     + 1) with k as below for it; unit = q_scale, or softcap * log2(e)
+ *   M = max of y over the slots seen; c = M * unit; p_s = exp2(fma(y_s, unit, -c)), 0 if unseen
+ *   for each group of value scales: w_s = p_s * value_scale_s, W = max w; w_s to integers
+ *     rint(w_s * (VALUE_MOST / W)); dot_c = sum of w_s * v_s,c
+ *   if c > ref + 32 (at first ref = -inf): acc, total *= exp2(ref - c); ref = c
+ *   g = exp2(c - ref); total += sum of p * g; acc_c += dot_c * (W / VALUE_MOST * g)
+ * exp2 takes arguments clamped to -64 .. 64 and is a polynomial of degree 5 (relative error 2e-7).
+ * Peaks do not follow the maximum closely: a float holds sums 2^32 times too large as well, and
+ * the accumulators need scaling hardly ever.
+ *
+ * Chunks merge in ascending order: the state with the lower peak is scaled down to the other's. */
+enum { ATTN_QUERIES = 32, ATTN_MAX_DIM = 256, ATTN_CHUNK = 256, VALUE_MOST = 8191 };
 
-/* Running state of a tile of queries; see attn_block. */
+/* Queries that attend together: heads of one group (they share keys and values) times rows. Arrays
+ * have ATTN_QUERIES entries; those past n see nothing (lo = hi = 0) and hold zeros. */
 struct attn_tile {
-    int n;            /* queries, at most ATTN_QUERIES */
-    int64_t head_dim; /* multiple of 16, at most ATTN_MAX_DIM */
+    enum tensor_type type; /* of the cache */
+    int n;                 /* queries */
+    int64_t head_dim;      /* multiple of 16, at most ATTN_MAX_DIM */
     float softcap;
-    const float *q;           /* [n][head_dim], already times the softmax scale */
-    int64_t lo[ATTN_QUERIES]; /* query i sees positions lo <= p < hi */
-    int64_t hi[ATTN_QUERIES];
-    float peak[ATTN_QUERIES];  /* running maximum of its scores, -INFINITY at first */
-    float total[ATTN_QUERIES]; /* sum of exp(score - peak) */
-    float *acc;                /* [n][head_dim] sum of exp(score - peak) * v, zero at first */
+    int16_t *q;                  /* [head_dim / 2][ATTN_QUERIES][2] */
+    float *q32;                  /* F32 caches: [ATTN_QUERIES][head_dim] instead */
+    float q_scale[ATTN_QUERIES]; /* a unit of y in powers of two */
+    int32_t lo[ATTN_QUERIES];    /* query i sees positions lo <= p < hi */
+    int32_t hi[ATTN_QUERIES];
+    int32_t full_lo, full_hi;  /* largest lo and smallest hi of the n queries */
+    float peak[ATTN_QUERIES];  /* ref, -INFINITY at first */
+    float total[ATTN_QUERIES]; /* zero at first */
+    float *acc;                /* [ATTN_QUERIES][head_dim], zero at first */
 };
 
 /* Products of packed integers. A strip is 16 rows of a matrix; the columns come in groups of 32
@@ -132,11 +157,15 @@ struct kernels {
      * kv_section_bytes). */
     void (*kv_put)(enum tensor_type type, uint8_t *section, size_t slot, size_t head_dim,
                    const float *k, const float *v);
-    /* Lets the tile's queries see the 32 slots of one section, positions pos .. pos + 31. A query
-     * is untouched by a section that it does not see, and its result does not depend on the others
-     * in the tile. */
-    void (*attn_block)(struct attn_tile *t, enum tensor_type type, const uint8_t *section,
-                       int64_t pos);
+    /* Query i of the tile from x[head_dim]; scale is the softmax scale. */
+    void (*attn_query)(struct attn_tile *t, int i, const float *x, float scale);
+    /* Lets the tile's queries see one chunk, or the part of it that any of them sees: n sections of
+     * positions pos, pos + 32, ... (at most ATTN_CHUNK / KV_BLOCK), and merges what they saw into
+     * the tile. The result of a query does not depend on the others in the tile. */
+    void (*attn_chunk)(struct attn_tile *t, const uint8_t *const *sections, int n, int32_t pos);
+    /* Merges the state (peak2, total2, acc2[d]) of a later chunk into an earlier one's. */
+    void (*attn_merge)(float *peak, float *total, float *acc, float peak2, float total2,
+                       const float *acc2, size_t d);
     /* What the machine can do at most (probe.h). The sum of the 32-bit words of n bytes, a multiple
      * of 64, read as fast as they come; */
     uint32_t (*read_words)(const uint8_t *p, size_t n);
@@ -153,14 +182,17 @@ const struct kernels *kernels(void); /* the table of this machine; chosen once *
 const struct kernels *kernels_level(int i);
 
 void kernels_fill_scalar(struct kernels *k);
+void kernels_fill_scalar_attn(struct kernels *k);
 void kernels_fill_scalar_mul(struct kernels *k);
 void kernels_fill_scalar_probe(struct kernels *k);
 
 /* One KV head of one block ("section"), KV_BLOCK slots. Keys first, then values:
- *   F32, F16: keys [head_dim][32] (so that 32 scores are made side by side without horizontal
- *     sums), values [32][head_dim]. F32 is what op_attention_full packs into.
- *   Q8_0: keys s8 [head_dim / 4][32][4], f16 scales [head_dim / 32][32]; values s8 [32][head_dim],
- *     f16 scales [32][head_dim / 32]. */
+ *   F32, for exact checks: keys [head_dim][32], values [32][head_dim].
+ *   F16: not halves but integers of 16 bits, which products take as they are and which are more
+ *     exact: keys int16 [head_dim / 2][32][2], f32 scales [32]; values int16 |v| <= VALUE_MOST
+ *     [32 / 2][head_dim][2], f32 scales [32].
+ *   Q8_0: keys s8 [head_dim / 2][32][2], f16 scales [head_dim / 32][32]; values s8
+ *     [32 / 2][head_dim][2], f16 scales [head_dim / 32][32]. */
 size_t kv_section_bytes(enum tensor_type type, size_t head_dim);
 
 /* op_kv_store of KV heads [first, last), by the calling worker alone. */

@@ -6,6 +6,7 @@
 #include "tensor/types_internal.h"
 
 void kernels_fill_neon(struct kernels *k);
+void kernels_fill_neon_attn(struct kernels *k);
 void kernels_fill_neon_mul(struct kernels *k);
 void kernels_fill_neon_probe(struct kernels *k);
 void kernels_fill_dotprod_mul(struct kernels *k); /* the processor must have SDOT */

@@ -1,4 +1,4 @@
-/* Rows, attention and scans with AVX2, FMA and F16C: see kernels_rows.h. */
+/* Rows and scans with AVX2, FMA and F16C: see kernels_rows.h. */
 #if defined(__x86_64__)
 #include "tensor/kernels_x86.h"
 
@@ -24,17 +24,6 @@ static inline V v_exp2i(V n)
 static inline V v_positive(V x, V a, V b)
 {
     return _mm256_blendv_ps(b, a, _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_GT_OQ));
-}
-
-static inline V v_load_f16(const uint8_t *p)
-{
-    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
-}
-
-static inline V v_load_i8(const int8_t *p)
-{
-    return _mm256_cvtepi32_ps(
-        _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
 }
 
 #include "tensor/kernels_rows.h"

@@ -1,4 +1,4 @@
-/* Rows and attention with NEON: see kernels_rows.h. */
+/* Rows with NEON: see kernels_rows.h. */
 #include "tensor/kernels.h"
 
 #if defined(__aarch64__)
@@ -26,17 +26,6 @@ static inline V v_exp2i(V n)
 static inline V v_positive(V x, V a, V b)
 {
     return vbslq_f32(vcgtq_f32(x, vdupq_n_f32(0)), a, b);
-}
-
-static inline V v_load_f16(const uint8_t *p)
-{
-    return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(p)));
-}
-
-static inline V v_load_i8(const int8_t *p)
-{
-    int8_t padded[8] = {p[0], p[1], p[2], p[3]};
-    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vld1_s8(padded)))));
 }
 
 #include "tensor/kernels_rows.h"

@@ -1,8 +1,7 @@
-/* Rows and attention for any vector width: the body of kernels_avx2.c and kernels_neon.c, which
- * define the vector type V of LANES floats and, before including this:
+/* Rows for any vector width: the body of kernels_avx2.c and kernels_neon.c, which define the vector
+ * type V of LANES floats and, before including this:
  *   v_set(f) v_load(p) v_store(p, v) v_fma(a, b, c) = a b + c, v_max v_min v_round v_exp2i(n) = 2^n
- *   v_positive(x, a, b) = x > 0 ? a : b per lane, v_load_f16(p) v_store_f16(p, v)
- *   v_load_i8(p): LANES int8 as floats
+ *   v_positive(x, a, b) = x > 0 ? a : b per lane
  * + - * / are the compiler's own on vectors. Tails go through a padded copy, so a value's result
  * does not depend on where in an array it stands. The polynomials are those of
  * kernels_avx512.c. */
@@ -40,16 +39,6 @@ INLINE float v_sum(V v)
         for (int i = 0; i < n; i++) {
             lanes[i] += lanes[i + n];
         }
-    }
-    return lanes[0];
-}
-
-INLINE float v_most(V v)
-{
-    float lanes[LANES];
-    v_store(lanes, v);
-    for (int i = 1; i < LANES; i++) {
-        lanes[0] = fmaxf(lanes[0], lanes[i]);
     }
     return lanes[0];
 }
@@ -172,175 +161,6 @@ static void rope(float *x, const float *cosine, const float *sine, size_t rot_di
     }
 }
 
-/* A section as floats: keys [d][32], values [32][d]. */
-struct section_f32 {
-    _Alignas(64) float keys[ATTN_MAX_DIM * KV_BLOCK];
-    _Alignas(64) float values[ATTN_MAX_DIM * KV_BLOCK];
-};
-
-static void section_from_f16(const uint8_t *section, size_t d, struct section_f32 *s)
-{
-    for (size_t i = 0; i < KV_BLOCK * d; i += LANES) {
-        v_store(s->keys + i, v_load_f16(section + 2 * i));
-        v_store(s->values + i, v_load_f16(section + 2 * (KV_BLOCK * d + i)));
-    }
-}
-
-static void section_from_q8(const uint8_t *section, size_t d, struct section_f32 *s)
-{
-    const uint8_t *key_scales = section + KV_BLOCK * d;
-    const uint8_t *values = key_scales + d / 32 * KV_BLOCK * 2;
-    const uint8_t *value_scales = values + KV_BLOCK * d;
-    for (size_t i = 0; i < d; i++) {
-        for (size_t slot = 0; slot < KV_BLOCK; slot++) {
-            int8_t q = (int8_t)section[(i / 4 * KV_BLOCK + slot) * 4 + i % 4];
-            s->keys[i * KV_BLOCK + slot] = (float)q;
-        }
-        for (size_t slot = 0; slot < KV_BLOCK; slot += LANES) {
-            float *k = s->keys + i * KV_BLOCK + slot;
-            v_store(k, v_load(k) * v_load_f16(key_scales + 2 * (i / 32 * KV_BLOCK + slot)));
-        }
-    }
-    for (size_t slot = 0; slot < KV_BLOCK; slot++) {
-        for (size_t i = 0; i < d; i += LANES) {
-            float scale = load_f16(value_scales + 2 * (slot * (d / 32) + i / 32));
-            v_store(s->values + slot * d + i,
-                    v_load_i8((const int8_t *)values + slot * d + i) * v_set(scale));
-        }
-    }
-}
-
-/* Scores of NQ queries with the 32 slots. */
-INLINE void scores(const int NQ, const float *q, const float *keys, size_t d, float *out)
-{
-    for (size_t slot = 0; slot < KV_BLOCK; slot += 2 * LANES) {
-        V s[4][2];
-#pragma GCC unroll 4
-        for (int i = 0; i < NQ; i++) {
-            s[i][0] = s[i][1] = v_set(0);
-        }
-        for (size_t c = 0; c < d; c++) {
-            V k0 = v_load(keys + c * KV_BLOCK + slot),
-              k1 = v_load(keys + c * KV_BLOCK + slot + LANES);
-#pragma GCC unroll 4
-            for (int i = 0; i < NQ; i++) {
-                V v = v_set(q[(size_t)i * d + c]);
-                s[i][0] = v_fma(v, k0, s[i][0]);
-                s[i][1] = v_fma(v, k1, s[i][1]);
-            }
-        }
-#pragma GCC unroll 4
-        for (int i = 0; i < NQ; i++) {
-            v_store(out + (size_t)i * KV_BLOCK + slot, s[i][0]);
-            v_store(out + (size_t)i * KV_BLOCK + slot + LANES, s[i][1]);
-        }
-    }
-}
-
-/* Scores of query i to weights exp(score - peak), 0 for slots outside [first, last). Returns what
- * its accumulator shrinks by. */
-static float weigh(struct attn_tile *t, int i, int first, int last, float *score)
-{
-    for (int s = 0; s < KV_BLOCK; s++) {
-        score[s] = s >= first && s < last ? score[s] : -INFINITY;
-    }
-    if (first >= last) {
-        memset(score, 0, KV_BLOCK * sizeof *score);
-        return 1;
-    }
-    V most = v_set(-INFINITY), total = v_set(0);
-    for (int s = 0; s < KV_BLOCK; s += LANES) {
-        if (t->softcap > 0) { /* tanh(x) = 1 - 2 / (exp(2 x) + 1) */
-            V e = v_exp(v_load(score + s) * v_set(2 / t->softcap));
-            v_store(score + s, (v_set(1) - v_set(2) / (e + v_set(1))) * v_set(t->softcap));
-        }
-        most = v_max(most, v_load(score + s));
-    }
-    float peak = fmaxf(t->peak[i], v_most(most));
-    float lanes[LANES];
-    v_store(lanes, v_exp(v_set(t->peak[i] - peak)));
-    for (int s = 0; s < KV_BLOCK; s += LANES) {
-        v_store(score + s, v_exp(v_load(score + s) - v_set(peak)));
-    }
-    for (int s = 0; s < KV_BLOCK; s++) { /* the cap gave unseen slots a finite score */
-        score[s] = s >= first && s < last ? score[s] : 0;
-    }
-    for (int s = 0; s < KV_BLOCK; s += LANES) {
-        total = total + v_load(score + s);
-    }
-    t->peak[i] = peak;
-    t->total[i] = t->total[i] * lanes[0] + v_sum(total);
-    return lanes[0];
-}
-
-/* acc = acc * shrink + weights x values for NQ queries and 2 LANES columns. */
-INLINE void mix(const int NQ, const float *weight, const float *shrink, const float *values,
-                size_t d, int first, int last, float *acc)
-{
-    V a[4][2];
-#pragma GCC unroll 4
-    for (int i = 0; i < NQ; i++) {
-        a[i][0] = v_load(acc + (size_t)i * d) * v_set(shrink[i]);
-        a[i][1] = v_load(acc + (size_t)i * d + LANES) * v_set(shrink[i]);
-    }
-    for (int s = first; s < last; s++) {
-        V v0 = v_load(values + (size_t)s * d), v1 = v_load(values + (size_t)s * d + LANES);
-#pragma GCC unroll 4
-        for (int i = 0; i < NQ; i++) {
-            V p = v_set(weight[i * KV_BLOCK + s]);
-            a[i][0] = v_fma(p, v0, a[i][0]);
-            a[i][1] = v_fma(p, v1, a[i][1]);
-        }
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < NQ; i++) {
-        v_store(acc + (size_t)i * d, a[i][0]);
-        v_store(acc + (size_t)i * d + LANES, a[i][1]);
-    }
-}
-
-static void attn_block(struct attn_tile *t, enum tensor_type type, const uint8_t *section,
-                       int64_t pos)
-{
-    struct section_f32 floats;
-    _Alignas(64) float weight[ATTN_QUERIES * KV_BLOCK];
-    float shrink[ATTN_QUERIES];
-    size_t d = (size_t)t->head_dim;
-    const float *keys = floats.keys, *values = floats.values;
-    if (type == TYPE_F32) {
-        keys = (const float *)(const void *)section;
-        values = keys + KV_BLOCK * d;
-    } else {
-        (type == TYPE_F16 ? section_from_f16 : section_from_q8)(section, d, &floats);
-    }
-    int i = 0, first = KV_BLOCK, last = 0;
-    for (; i + 4 <= t->n; i += 4) {
-        scores(4, t->q + (size_t)i * d, keys, d, weight + i * KV_BLOCK);
-    }
-    for (; i < t->n; i++) {
-        scores(1, t->q + (size_t)i * d, keys, d, weight + i * KV_BLOCK);
-    }
-    for (i = 0; i < t->n; i++) {
-        int lo =
-            t->lo[i] > pos ? (t->lo[i] - pos < KV_BLOCK ? (int)(t->lo[i] - pos) : KV_BLOCK) : 0;
-        int hi =
-            t->hi[i] - pos < KV_BLOCK ? (t->hi[i] > pos ? (int)(t->hi[i] - pos) : 0) : KV_BLOCK;
-        shrink[i] = weigh(t, i, lo, hi, weight + i * KV_BLOCK);
-        first = lo < hi && lo < first ? lo : first;
-        last = lo < hi && hi > last ? hi : last;
-    }
-    for (size_t c = 0; c < d; c += 2 * LANES) {
-        for (i = 0; i + 4 <= t->n; i += 4) {
-            mix(4, weight + i * KV_BLOCK, shrink + i, values + c, d, first, last,
-                t->acc + (size_t)i * d + c);
-        }
-        for (; i < t->n; i++) {
-            mix(1, weight + i * KV_BLOCK, shrink + i, values + c, d, first, last,
-                t->acc + (size_t)i * d + c);
-        }
-    }
-}
-
 static void fill_rows(struct kernels *k)
 {
     k->dot_f32 = dot_f32;
@@ -350,5 +170,4 @@ static void fill_rows(struct kernels *k)
     k->gelu = gelu;
     k->silu_mul = silu_mul;
     k->rope = rope;
-    k->attn_block = attn_block;
 }

@@ -6,11 +6,14 @@
 #include "tensor/types_internal.h"
 
 void kernels_fill_avx2(struct kernels *k);
+void kernels_fill_avx2_attn(struct kernels *k);
 void kernels_fill_avx2_mul(struct kernels *k);
 void kernels_fill_avx2_probe(struct kernels *k);
+void kernels_fill_avxvnni_attn(struct kernels *k);
 void kernels_fill_avxvnni_mul(struct kernels *k);
 void kernels_fill_avxvnni_probe(struct kernels *k);
 void kernels_fill_avx512(struct kernels *k);
+void kernels_fill_avx512_attn(struct kernels *k);
 void kernels_fill_avx512_mul(struct kernels *k);
 void kernels_fill_avx512_probe(struct kernels *k);
 

@@ -166,10 +166,14 @@ void op_rope(const struct worker *w, const struct rope *r, const float *turns, f
  * order inside is private to tensor/. kv_block_bytes() tells the size of one block of K plus V. */
 enum { KV_BLOCK = 32 };
 struct kv_layer {
-    enum tensor_type type; /* TYPE_F16, TYPE_Q8_0 or, for exact checks, TYPE_F32 */
+    enum tensor_type type; /* TYPE_F16 (16 bits), TYPE_Q8_0 or, for exact checks, TYPE_F32 */
     int64_t n_kv_heads, head_dim;
-    uint8_t *pool; /* n_blocks * kv_block_bytes, 64-byte aligned */
+    uint8_t *pool;  /* n_blocks * kv_block_bytes, 64-byte aligned */
+    float *partial; /* room for op_attention to share few queries among many workers; may be NULL */
+    size_t partial_floats;
 };
+/* What `partial` wants for decoding at a depth of n_tokens; layers may share it. */
+size_t kv_partial_floats(int64_t n_tokens, int64_t n_heads, int64_t head_dim);
 size_t kv_block_bytes(enum tensor_type type, int64_t n_kv_heads,
                       int64_t head_dim); /* 0: unsupported combination */
 
