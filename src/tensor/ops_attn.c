@@ -329,19 +329,20 @@ void op_attention(const struct worker *w, const struct attn *p, const struct kv_
     }
 }
 
-/* Packs rows [0, n) of one head into sections of 16 bits. */
-static void pack_rows(const float *k, const float *v, int64_t ld, int64_t n, int64_t head_dim,
-                      uint8_t *sections)
+/* Packs rows [0, n) of one head into sections. */
+static void pack_rows(enum tensor_type type, const float *k, const float *v, int64_t ld, int64_t n,
+                      int64_t head_dim, uint8_t *sections)
 {
-    size_t bytes = kv_section_bytes(TYPE_F16, (size_t)head_dim);
+    size_t bytes = kv_section_bytes(type, (size_t)head_dim);
     for (int64_t i = 0; i < n; i++) {
-        kernels()->kv_put(TYPE_F16, sections + (size_t)(i / KV_BLOCK) * bytes,
-                          (size_t)(i % KV_BLOCK), (size_t)head_dim, k + i * ld, v + i * ld);
+        kernels()->kv_put(type, sections + (size_t)(i / KV_BLOCK) * bytes, (size_t)(i % KV_BLOCK),
+                          (size_t)head_dim, k + i * ld, v + i * ld);
     }
 }
 
 /* One head of one sequence, its n rows as they lie in q, k and v. */
 struct full {
+    enum tensor_type type;
     const float *q, *k, *v;
     int64_t ld, n, head_dim;
     float scale;
@@ -351,15 +352,15 @@ struct full {
 
 static void attend_full(const struct worker *w, const struct full *f)
 {
-    size_t bytes = kv_section_bytes(TYPE_F16, (size_t)f->head_dim);
+    size_t bytes = kv_section_bytes(f->type, (size_t)f->head_dim);
     int64_t n_sections = (f->n + KV_BLOCK - 1) / KV_BLOCK;
     bool fits = (size_t)n_sections * bytes <= w->scratch_bytes;
-    _Alignas(64) uint8_t one[CHUNK_SECTIONS * (4 * ATTN_MAX_DIM + 8) * KV_BLOCK];
+    _Alignas(64) uint8_t one[CHUNK_SECTIONS * 8 * ATTN_MAX_DIM * KV_BLOCK];
     struct tile_memory m;
     struct attn p = {.scale = f->scale, .window = -1};
     struct attn_seq seq = {.n_rows = f->n};
     if (fits) {
-        pack_rows(f->k, f->v, f->ld, f->n, f->head_dim, w->scratch);
+        pack_rows(f->type, f->k, f->v, f->ld, f->n, f->head_dim, w->scratch);
     }
     for (int64_t r = 0; r < f->n; r += ATTN_QUERIES) {
         struct task k = {.seq = &seq,
@@ -367,13 +368,13 @@ static void attend_full(const struct worker *w, const struct full *f)
                          .first = r,
                          .n = f->n - r < ATTN_QUERIES ? f->n - r : ATTN_QUERIES,
                          .hi = (int32_t)f->n};
-        tile_begin(&m, TYPE_F16, &k, &p, f->head_dim, f->q, f->ld);
+        tile_begin(&m, f->type, &k, &p, f->head_dim, f->q, f->ld);
         for (int64_t b = 0; b < n_sections; b += CHUNK_SECTIONS) {
             const uint8_t *sections[CHUNK_SECTIONS], *from = w->scratch;
             int64_t left = f->n - b * KV_BLOCK, n = n_sections - b;
             n = n < CHUNK_SECTIONS ? n : CHUNK_SECTIONS;
             if (!fits) {
-                pack_rows(f->k + b * KV_BLOCK * f->ld, f->v + b * KV_BLOCK * f->ld, f->ld,
+                pack_rows(f->type, f->k + b * KV_BLOCK * f->ld, f->v + b * KV_BLOCK * f->ld, f->ld,
                           left < ATTN_CHUNK ? left : ATTN_CHUNK, f->head_dim, one);
             }
             for (int64_t i = 0; i < n; i++) {
@@ -387,21 +388,17 @@ static void attend_full(const struct worker *w, const struct full *f)
     }
 }
 
-void op_attention_full(const struct worker *w, const float *q, const float *k, const float *v,
-                       int64_t ld, const int64_t *starts, int64_t n_seqs, int64_t n_heads,
-                       int64_t head_dim, float scale, float *out, int64_t ldo)
+void op_attention_full(const struct worker *w, enum tensor_type type, const float *q,
+                       const float *k, const float *v, int64_t ld, const int64_t *starts,
+                       int64_t n_seqs, int64_t n_heads, int64_t head_dim, float scale, float *out,
+                       int64_t ldo)
 {
     assert(head_dim <= ATTN_MAX_DIM);
     for (int64_t i = w->index; i < n_seqs * n_heads; i += w->count) {
         int64_t s = i / n_heads, at = starts[s] * ld + i % n_heads * head_dim;
-        struct full f = {q + at,
-                         k + at,
-                         v + at,
-                         ld,
-                         starts[s + 1] - starts[s],
-                         head_dim,
-                         scale,
-                         out + starts[s] * ldo + i % n_heads * head_dim,
+        struct full f = {type,     q + at, k + at,
+                         v + at,   ld,     starts[s + 1] - starts[s],
+                         head_dim, scale,  out + starts[s] * ldo + i % n_heads * head_dim,
                          ldo};
         attend_full(w, &f);
     }

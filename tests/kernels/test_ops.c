@@ -423,6 +423,7 @@ static void attention_over_blocks(void **state)
 }
 
 struct full {
+    enum tensor_type type;
     const float *qkv;
     const int64_t *starts;
     float *out;
@@ -432,8 +433,8 @@ enum { FULL_HEADS = 3, FULL_DIM = 32, FULL_WIDTH = FULL_HEADS * FULL_DIM };
 static void run_full(const struct worker *w, void *ctx)
 {
     struct full *f = ctx;
-    op_attention_full(w, f->qkv, f->qkv + FULL_WIDTH, f->qkv + 2 * FULL_WIDTH, 3 * FULL_WIDTH,
-                      f->starts, 3, FULL_HEADS, FULL_DIM, 0.2f, f->out, FULL_WIDTH);
+    op_attention_full(w, f->type, f->qkv, f->qkv + FULL_WIDTH, f->qkv + 2 * FULL_WIDTH,
+                      3 * FULL_WIDTH, f->starts, 3, FULL_HEADS, FULL_DIM, 0.2f, f->out, FULL_WIDTH);
 }
 
 static void attention_over_packed_rows(void **state)
@@ -465,19 +466,21 @@ static void attention_over_packed_rows(void **state)
             }
         }
     }
-    struct full f = {qkv, starts, got};
-    struct team *team = team_of(2), *tight = NULL;
-    team_run(team, run_full, &f);
-    double error = difference(got, want, 133 * FULL_WIDTH);
-    if (!(error < 1e-4)) {
-        fail_msg("error %g", error);
+    for (int exact = 0; exact < 2; exact++) {
+        struct full f = {exact ? TYPE_F32 : TYPE_F16, qkv, starts, got};
+        struct team *team = team_of(2), *tight = NULL;
+        team_run(team, run_full, &f);
+        double error = difference(got, want, 133 * FULL_WIDTH);
+        if (!(error < (exact ? 2e-6 : 2e-4))) {
+            fail_msg("%s: error %g", type_info(f.type)->name, error);
+        }
+        assert_ok(team_open(3, 0, &tight, NULL)); /* without scratch: the same bits */
+        f.out = small;
+        team_run(tight, run_full, &f);
+        assert_memory_equal(got, small, 133 * FULL_WIDTH * 4);
+        team_close(team);
+        team_close(tight);
     }
-    assert_ok(team_open(3, 0, &tight, NULL)); /* without scratch: the same bits */
-    f.out = small;
-    team_run(tight, run_full, &f);
-    assert_memory_equal(got, small, 133 * FULL_WIDTH * 4);
-    team_close(team);
-    team_close(tight);
     free(qkv);
     free(want);
     free(got);
