@@ -251,7 +251,7 @@ static void encode(const struct worker *w, const struct walk *k)
         mul(w, &m->layers[0].qkv, &xq, m->layers[0].qkv_bias, false, s->qkv + row * 3 * d, 3 * d);
     }
     for (int64_t layer = 0; layer < m->hp.n_layers; layer++) {
-        op_attention_full(w, s->qkv, s->qkv + d, s->qkv + 2 * d, 3 * d, s->starts,
+        op_attention_full(w, TYPE_F16, s->qkv, s->qkv + d, s->qkv + 2 * d, 3 * d, s->starts,
                           k->g.last - k->g.first, m->hp.n_heads, m->hp.head_dim, scale, s->attn, d);
         team_barrier(w);
         for (int64_t row = 0; row < k->n; row += step) {
