@@ -264,6 +264,7 @@ static enum status write_answer(struct writer *w, struct session *session, const
         engine_info(model)->n_params < SMALL_MODEL ? SMALL_SENTENCES_OUT : MAX_SENTENCES_OUT;
     s = generate(w, session, &c, question);
     if (!s && !a->n_citations && !w->opt->keep_unsupported) {
+        w->stopped = false; /* by a model that repeated itself; nothing was shown to anyone yet */
         quote_evidence(w);
         s = w->status;
     }

@@ -19,10 +19,12 @@ static const float W_PASSAGE = 0.10f;
 static const float W_KIND = 0.10f;
 static const float NO_SENTENCE = 0.12f; /* taken off a title, a label or a cut-off line */
 static const float CONTRADICTS = 0.10f; /* taken off a sentence that says the opposite */
+static const float NAMELESS = 0.05f;    /* its passage lacks a name or number of the question */
 /* How much of a term's worth the sentence itself must earn; its headings earn the rest. */
 static const float IN_SENTENCE = 0.4f;
 
 /* Below COSINE_NEVER nothing is answered; below COSINE_ALONE the words have to agree as well. */
+static const float COSINE_SENTENCE = 0.30f; /* of the best sentence itself */
 static const float COSINE_NEVER = 0.20f;
 static const float COSINE_ALONE = 0.55f;
 static const float SHARE_NEEDED = 0.50f;
@@ -152,11 +154,10 @@ static int by_score(const void *a, const void *b)
 /* Terms met by each passage with its heading and title; weighs the question's terms by them. */
 static enum status weigh(const char *question, const struct search_result *found,
                          struct arena *arena, struct evidence_set *set, uint64_t *heading_met,
-                         struct err *e)
+                         uint64_t *met, struct err *e)
 {
     enum status s = terms_of(question, strlen(question), arena, &set->terms);
-    uint64_t *met = arena_array(arena, found->n, sizeof *met);
-    if (!met || s) {
+    if (s) {
         return err_set(e, ERR_MEMORY, NULL, "no memory for the question's words");
     }
     for (size_t i = 0; i < found->n; i++) {
@@ -183,8 +184,23 @@ static enum status weigh(const char *question, const struct search_result *found
     return OK;
 }
 
-/* Ends as a sentence does, and has the words of one. */
-static bool is_sentence(const char *text, size_t n)
+/* "For more information, see ...": says where something is said. */
+static bool is_pointer(const char *text, size_t n)
+{
+    static const char *const starts[] = {"see ",        "for more ",       "for further ",
+                                         "for details", "for additional ", "refer to "};
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
+        size_t len = strlen(starts[i]);
+        if (n > len && strncasecmp(text, starts[i], len) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What is taken off for not being a sentence: one ends as a sentence does, has four words and says
+ * something itself. Fewer words, a title most often, cost twice as much. */
+static float sentence_fault(const char *text, size_t n)
 {
     struct word w;
     size_t pos = 0;
@@ -195,7 +211,10 @@ static bool is_sentence(const char *text, size_t n)
     while (n_words < 4 && word_next(text, n, &pos, &w)) {
         n_words += w.kind != WORD_NUMBER;
     }
-    return n_words == 4 && strchr(".!?:;", text[n - 1]);
+    if (n_words < 4) {
+        return 2 * NO_SENTENCE;
+    }
+    return strchr(".!?:;", text[n - 1]) && !is_pointer(text, n) ? 0 : NO_SENTENCE;
 }
 
 /* Marks the sentences that say the opposite of what the question asks about. "Why" asks for
@@ -222,11 +241,12 @@ enum status evidence_collect(const struct library *lib, const char *question,
 {
     struct evidence_set set = {0};
     uint64_t *heading_met = arena_array(arena, found->n, sizeof *heading_met);
+    uint64_t *passage_met = arena_array(arena, found->n, sizeof *passage_met);
     set.items = arena_array(arena, MAX_SENTENCES, sizeof *set.items);
-    if (!heading_met || !set.items) {
+    if (!heading_met || !passage_met || !set.items) {
         return err_set(e, ERR_MEMORY, NULL, "no memory for evidence");
     }
-    enum status s = weigh(question, found, arena, &set, heading_met, e);
+    enum status s = weigh(question, found, arena, &set, heading_met, passage_met, e);
     if (s) {
         return s;
     }
@@ -242,14 +262,16 @@ enum status evidence_collect(const struct library *lib, const char *question,
             return err_set(e, ERR_MEMORY, NULL, "no memory for evidence");
         }
         ev->met_around = ev->met | heading_met[ev->passage];
+        ev->met_passage = passage_met[ev->passage];
         ev->share = IN_SENTENCE * terms_share(&set.terms, ev->met) +
                     (1 - IN_SENTENCE) * terms_share(&set.terms, ev->met_around);
         ev->answers_kind = terms_answers_kind(&set.terms, ev->text, n);
         ev->score = W_COSINE * ev->cosine + W_SHARE * ev->share +
                     W_PASSAGE * found->items[ev->passage].score +
                     (ev->answers_kind ? W_KIND : 0.0f);
-        ev->score -= is_sentence(ev->text, n) ? 0 : NO_SENTENCE;
+        ev->score -= sentence_fault(ev->text, n);
         ev->score -= ev->contradicts ? CONTRADICTS : 0;
+        ev->score -= terms_missing_hard(&set.terms, ev->met_passage) ? NAMELESS : 0;
         set.best_cosine = ev->cosine > set.best_cosine ? ev->cosine : set.best_cosine;
     }
     if (s) {
@@ -273,14 +295,37 @@ static const char *list_terms(const struct terms *t, uint64_t which, struct aren
     return r ? r : "";
 }
 
+static const char NOTHING[] = "the library holds nothing that could answer it";
+
+/* What the best sentence lacks, though the passages together suffice. */
+static const char *refuse_best(const struct evidence_set *set, struct arena *arena)
+{
+    const struct evidence *best = &set->items[0];
+    uint64_t missing = terms_missing_hard(&set->terms, best->met_passage);
+    if (best->contradicts) {
+        return "the nearest sentence says the opposite of what is asked";
+    }
+    if (!missing && best->cosine >= COSINE_SENTENCE) {
+        return NULL;
+    }
+    const char *why =
+        missing
+            ? arena_printf(arena, "the nearest passage does not mention %s",
+                           list_terms(&set->terms, missing, arena))
+            : arena_printf(arena, "the nearest sentence is about something else (similarity %.2f)",
+                           (double)best->cosine);
+    return why ? why : NOTHING;
+}
+
 const char *evidence_refusal(const struct evidence_set *set, const struct search_result *found,
                              struct arena *arena)
 {
-    const char *why = NULL;
+    const char *why = NOTHING;
     uint64_t missing = terms_missing_hard(&set->terms, set->met_anywhere);
     if (!found->n || !set->n) {
-        why = "the library holds nothing that could answer it";
-    } else if (missing) {
+        return NOTHING;
+    }
+    if (missing) {
         why = arena_printf(arena, "no passage that was found mentions %s",
                            list_terms(&set->terms, missing, arena));
     } else if (set->best_cosine < COSINE_NEVER || set->best_share < SHARE_ALWAYS ||
@@ -289,10 +334,8 @@ const char *evidence_refusal(const struct evidence_set *set, const struct search
                            "the nearest passages are about something else (similarity %.2f, %.0f "
                            "%% of the question's words)",
                            (double)set->best_cosine, 100 * (double)set->best_share);
-    } else if (set->items[0].contradicts) {
-        why = "the nearest sentence says the opposite of what is asked";
     } else {
-        return NULL;
+        return refuse_best(set, arena);
     }
-    return why ? why : "the library holds nothing that could answer it";
+    return why ? why : NOTHING;
 }

@@ -12,11 +12,12 @@
 #include "retrieve/terms.h"
 
 struct evidence {
-    size_t passage;      /* index into the search result */
-    uint32_t start, end; /* byte range in the document text */
-    const char *text;    /* not NUL-terminated: [text, text + end - start) */
-    uint64_t met;        /* terms of the question, heading and title excluded */
-    uint64_t met_around; /* the same with heading and title */
+    size_t passage;       /* index into the search result */
+    uint32_t start, end;  /* byte range in the document text */
+    const char *text;     /* not NUL-terminated: [text, text + end - start) */
+    uint64_t met;         /* terms of the question, heading and title excluded */
+    uint64_t met_around;  /* the same with heading and title */
+    uint64_t met_passage; /* by the whole passage with heading and title */
     float cosine, share, score;
     bool answers_kind;
     bool contradicts; /* the opposite of a word of the question, or affirms what it negates */

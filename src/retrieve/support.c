@@ -129,6 +129,9 @@ enum status support_check(const char *sentence, size_t n, const struct evidence_
     } else if (!terms_answers_kind(&set->terms, sentence, n) &&
                terms_answers_kind(&set->terms, best.by->text, best.by->end - best.by->start)) {
         why = "it leaves out what was asked for";
+    } else if (set->terms.asked == ASKED_NUMBER && terms_answers_kind(&set->terms, sentence, n) &&
+               !terms_answers_kind(&set->terms, best.by->text, best.by->end - best.by->start)) {
+        why = "its source has no such number"; /* but the number of a section, say */
     } else if (polarity_negates(sentence, n) !=
                polarity_negates(best.by->text, best.by->end - best.by->start)) {
         why = "the source says it with another sign of negation";

@@ -271,6 +271,19 @@ uint64_t terms_missing_hard(const struct terms *t, uint64_t met)
     return missing;
 }
 
+/* The number of a section, a table, a version is no answer to "how many". */
+static bool counts_parts(const char *w, size_t n)
+{
+    static const char *const parts[] = {"section", "chapter", "table", "figure", "appendix",
+                                        "example", "note",    "step",  "page",   "version"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (same_word(w, n, parts[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool terms_answers_kind(const struct terms *t, const char *text, size_t n)
 {
     if (t->asked == ASKED_ANY) {
@@ -282,8 +295,11 @@ bool terms_answers_kind(const struct terms *t, const char *text, size_t n)
     struct word w;
     size_t pos = 0;
     bool found = false;
+    bool part = false; /* the word before counts parts of a document */
     while (!found && word_next(text, n, &pos, &w)) {
-        if (w.kind != want) {
+        bool numbers_part = part && t->asked == ASKED_NUMBER;
+        part = counts_parts(text + w.span.start, w.span.end - w.span.start);
+        if (w.kind != want || numbers_part) {
             continue;
         }
         uint64_t in_question = 0;

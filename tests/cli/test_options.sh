@@ -73,7 +73,8 @@ run sh -c "'$hearth' help >&-"; code 4
 
 # colours only on a terminal
 run "$hearth" help; same "$(grep -c $'\e' "$work/.out")" 0
-if command -v script >/dev/null; then
+# where no pseudo-terminal can be had (a bare chroot without /dev/pts) there is nothing to look at
+if script -qec true /dev/null </dev/null >/dev/null 2>&1; then
     same "$(script -qec "'$hearth' help" /dev/null </dev/null | grep -c $'\e\[1m' | sed 's/^[1-9].*/some/')" some
     same "$(NO_COLOR=1 script -qec "'$hearth' help" /dev/null </dev/null | grep -c $'\e\[')" 0
     same "$(script -qec "'$hearth' help --no-color" /dev/null </dev/null | grep -c $'\e\[')" 0

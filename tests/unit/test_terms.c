@@ -122,6 +122,8 @@ static void question_words_decide_what_is_asked(void **state)
     struct terms t = terms(&a, "How many wheels has a truck?");
     assert_true(terms_answers_kind(&t, "It has 18 wheels.", 17));
     assert_false(terms_answers_kind(&t, "It has wheels.", 14));
+    assert_false(terms_answers_kind(&t, "Wheels are counted in Section 73.2.", 35));
+    assert_true(terms_answers_kind(&t, "Section 73.2 counts 18 of them.", 31));
     arena_reset(&a);
 }
 
