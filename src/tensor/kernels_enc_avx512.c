@@ -135,7 +135,7 @@ static void mul(int bits, const struct enc_panel *w, const struct enc_tokens *x,
 
 INLINE __m512 load_part(const float *x, size_t n, size_t c)
 {
-    __mmask16 m = n - c >= 16 ? 0xffff : (__mmask16)((1u << (n - c)) - 1);
+    __mmask16 m = (__mmask16)(n - c >= 16 ? 0xffffu : (1u << (n - c)) - 1);
     return _mm512_maskz_loadu_ps(m, x + c);
 }
 

@@ -9,6 +9,17 @@
  * third level for 17 without one, and all read 14 to 17 GB/s from memory; prefetchnta gives 3. */
 enum { READ_AHEAD = 16384 };
 
+/* The reduction of immintrin.h adds signed lanes, where these wrap around. */
+static uint32_t add_lanes(__m512i v)
+{
+    uint32_t lane[16], sum = 0;
+    _mm512_storeu_si512(lane, v);
+    for (int i = 0; i < 16; i++) {
+        sum += lane[i];
+    }
+    return sum;
+}
+
 /* Four sums hide the additions. */
 static uint32_t read_words(const uint8_t *p, size_t n)
 {
@@ -26,7 +37,7 @@ static uint32_t read_words(const uint8_t *p, size_t n)
         s[0] = _mm512_add_epi32(s[0], _mm512_loadu_si512(p + i));
     }
     s[0] = _mm512_add_epi32(_mm512_add_epi32(s[0], s[1]), _mm512_add_epi32(s[2], s[3]));
-    return (uint32_t)_mm512_reduce_add_epi32(s[0]);
+    return add_lanes(s[0]);
 }
 
 /* vpdpbusd takes five cycles, two begin in each: 16 chains are enough. */
@@ -48,7 +59,7 @@ static uint64_t int_products(size_t rounds, const int8_t *operands, uint32_t *su
     for (int c = 1; c < CHAINS; c++) {
         acc[0] = _mm512_add_epi32(acc[0], acc[c]);
     }
-    *sum = (uint32_t)_mm512_reduce_add_epi32(acc[0]);
+    *sum = add_lanes(acc[0]);
     return 2 * 64 * CHAINS * (uint64_t)rounds;
 }
 
