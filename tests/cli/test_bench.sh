@@ -10,7 +10,7 @@ json 'all(abs(r["best"] - r["tokens"] / r["seconds"][0]) < 1e-3 * r["best"] and 
 json 'all(abs(r["ceiling"] - r["tokens"] / max(r["operations"] / r["operations_s"], r["bytes"] / r["set_bytes_s"])) < 1e-3 * r["ceiling"] for r in j["rows"])'
 json 'all(abs(r["share"] - r["best"] / r["ceiling"]) < 1e-6 and r["limit"] in ("products", "reading") for r in j["rows"])'
 json 'all(r["memory_bytes_s"] > 1e8 and r["operations_s"] > 1e8 for r in j["rows"])'
-# depth costs its keys and values: 2 layers of 2 heads of 16 numbers, keys and values, 2 bytes each
+# depth costs its keys and values: 2 layers of 2 heads of 16 numbers, keys and values, 2 bytes each, and a scale for each head
 json '(j["rows"][3]["bytes"] - j["rows"][2]["bytes"]) == 3 * 20 * 2 * 2 * 2 * (16 * 2 + 4)'
 json 'j["threads"] == 2 and j["kv_type"] == "f16" and j["isa"] and j["load_ms"] > 0 and j["probe_bytes"] >= 1 << 26'
 json '[(k["type"], k["matrices"], k["plain"]) for k in j["kernels"]] == [("BF16", 9, False)]'
