@@ -181,7 +181,7 @@ static enum status init_mat(struct loader *l, const char *label,
     for (int i = 0; i < n; i++) {
         views[i] = &t[i]->t;
     }
-    enum status s = mat_init(out, views, n, mode, l->m->team, l->e);
+    enum status s = mat_init_in(packs_home(l->m->packs), out, views, n, mode, l->e);
     if (s) {
         (void)err_prefix(l->e, "%s: tensor %s", t[0]->file, t[0]->name);
         return s;

@@ -3,6 +3,8 @@
  * Order of opening: file, architecture, numbers, vocabulary, team, weights, buffers. Buffers come
  * last because by then the file has shown tensors of the sizes that they follow. */
 #include "model/arch.h"
+
+#include "base/sys.h"
 #include "model/encoder.h"
 
 #include <stdlib.h>
@@ -127,9 +129,19 @@ static int64_t widest(const struct hparams *hp)
     return d > hp->d_ff ? d : hp->d_ff;
 }
 
+/* Milliseconds since *from, which becomes now. */
+static double lap(double *from)
+{
+    double begun = *from;
+    *from = clock_ms();
+    return *from - begun;
+}
+
 static enum status open_parts(struct model *m, const char *path, const struct model_options *opt,
                               struct err *e)
 {
+    struct model_opening *took = &m->opening;
+    double begun = clock_ms();
     enum status s;
     if ((s = weights_open(path, &m->w, e)) || (s = arch_find(m->w, &m->arch, e))) {
         return s;
@@ -141,6 +153,7 @@ static enum status open_parts(struct model *m, const char *path, const struct mo
     if (m->hp.is_encoder && m->mode == MUL_DEFAULT) {
         m->mode = opt->encoder_int8 ? MUL_ENCODER_INT8 : MUL_ENCODER;
     }
+    took->files_ms = lap(&begun);
     if ((s = vocab_open(m->w, &m->vocab, e)) || (s = check_vocab(m, e)) || (s = fill_info(m, e)) ||
         (s = team_open(opt->n_threads, ops_scratch_bytes(widest(&m->hp)), &m->team, e))) {
         return s;
@@ -148,11 +161,21 @@ static enum status open_parts(struct model *m, const char *path, const struct mo
     if (opt->pin && !team_pin(m->team)) {
         return err_set(e, ERR_UNSUPPORTED, NULL, "threads cannot be tied to cores here");
     }
-    if ((s = m->arch->load(m, e))) {
+    took->vocab_ms = lap(&begun);
+    const struct packs_options packs = {.dir = opt->packed_dir,
+                                        .max_bytes = opt->packed_max_bytes,
+                                        .min_bytes = opt->packed_min_bytes};
+    if ((s = packs_open(m->w, m->mode, m->team, &packs, &m->packs, e)) ||
+        (s = m->arch->load(m, e))) {
         return s;
     }
-    return m->hp.is_encoder && m->mode != MUL_EXACT ? encoder_new(m, &m->encoder, e)
-                                                    : allocate_buffers(m, e);
+    packs_ready(m->packs);
+    weights_release(m->w, NULL);
+    took->weights_ms = lap(&begun);
+    s = m->hp.is_encoder && m->mode != MUL_EXACT ? encoder_new(m, &m->encoder, e)
+                                                 : allocate_buffers(m, e);
+    took->buffers_ms = lap(&begun);
+    return s;
 }
 
 enum status model_open(const char *path, const struct model_options *opt, struct model **out,
@@ -196,6 +219,7 @@ void model_close(struct model *m)
     }
     mat_fini(&m->tokens);
     mat_fini(&m->head);
+    packs_close(m->packs); /* after the mats that live in it, before the team */
     act_fini(&m->act);
     act_fini(&m->ff_act);
     void *large[] = {m->x, m->h, m->qkv, m->attn, m->ff_tmp, m->ff};
@@ -216,6 +240,16 @@ void model_close(struct model *m)
 const struct model_info *model_info(const struct model *m)
 {
     return &m->info;
+}
+
+struct model_opening model_opening(const struct model *m)
+{
+    struct model_opening o = m->opening;
+    struct packs_report r = packs_report(m->packs);
+    o.copy = r.copy;
+    o.copy_path = r.path;
+    o.copy_note = r.note;
+    return o;
 }
 
 const struct vocab *model_vocab(const struct model *m)

@@ -19,11 +19,27 @@ struct kv;
 enum pooling { POOL_NONE, POOL_MEAN, POOL_CLS, POOL_LAST };
 
 struct model_options {
-    int n_threads;      /* 0: all cores */
-    enum mul_mode mode; /* MUL_EXACT: the plain path, for checks */
-    int max_batch;      /* rows of one forward call, 0: 512 */
-    bool pin;           /* each thread on a core of its own: see team_pin */
-    bool encoder_int8;  /* encoders: 8-bit products instead of 12-bit ones */
+    int n_threads;          /* 0: all cores */
+    enum mul_mode mode;     /* MUL_EXACT: the plain path, for checks */
+    int max_batch;          /* rows of one forward call, 0: 512 */
+    const char *packed_dir; /* folder for a copy of the packed weights, NULL: none */
+    int64_t packed_max_bytes, packed_min_bytes; /* as in struct packs_options */
+    bool pin;                                   /* each thread on a core of its own: see team_pin */
+    bool encoder_int8; /* encoders: 8-bit products instead of 12-bit ones */
+};
+
+/* Where the packed weights came from (see packs.h). */
+enum packed_copy {
+    PACKED_NO_COPY, /* packed into memory */
+    PACKED_NEW,     /* packed into memory, and being copied to disk for the next time */
+    PACKED_COPY     /* a copy on disk, used in place */
+};
+
+/* What opening took, and where the weights are. */
+struct model_opening {
+    double files_ms, vocab_ms, weights_ms, buffers_ms; /* one after the other */
+    enum packed_copy copy;
+    const char *copy_path, *copy_note; /* NULL: none */
 };
 
 struct model_info {
@@ -42,6 +58,7 @@ MUST_CHECK enum status model_open(const char *path, const struct model_options *
                                   struct model **out, struct err *e);
 void model_close(struct model *m);
 const struct model_info *model_info(const struct model *m);
+struct model_opening model_opening(const struct model *m);
 const struct vocab *model_vocab(const struct model *m);
 const struct weights *model_weights(const struct model *m);
 int model_threads(const struct model *m);

@@ -8,6 +8,7 @@
 #include "model/hparams.h"
 #include "model/kv.h"
 #include "model/model.h"
+#include "model/packs.h"
 #include "model/weights.h"
 
 /* Up to three weights that multiply the same input; their outputs lie side by side. One fused
@@ -51,6 +52,8 @@ struct model {
     struct weights *w;
     struct vocab *vocab;
     struct team *team;
+    struct packs *packs; /* memory of the packed weights */
+    struct model_opening opening;
     struct arena arena;
     const struct arch *arch;
     struct hparams hp;

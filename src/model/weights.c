@@ -191,11 +191,13 @@ static int by_place(const void *a, const void *b)
 
 void weights_release(const struct weights *w, const struct tensor *t)
 {
-    const uint8_t *p = t->data;
-    size_t n = tensor_bytes(t);
+    const uint8_t *p = t ? t->data : NULL;
+    size_t n = t ? tensor_bytes(t) : 0;
     for (size_t i = 0; i < w->n_maps; i++) { /* what is no mapping would not come back */
         const struct file_map *f = &w->maps[i];
-        if (p >= f->data && n <= f->size && (size_t)(p - f->data) <= f->size - n) {
+        if (!t) {
+            mem_release_mapped(f->data, f->size);
+        } else if (p >= f->data && n <= f->size && (size_t)(p - f->data) <= f->size - n) {
             mem_release_mapped(p, n);
         }
     }

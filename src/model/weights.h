@@ -42,7 +42,8 @@ const struct named_tensor *weights_at(const struct weights *w, size_t i);
 const struct named_tensor *weights_find(const struct weights *w,
                                         const char *name); /* NULL when absent */
 
-/* The tensor's pages may leave this process's memory until they are read again. */
+/* The tensor's pages (NULL: all pages of the files) may leave this process's memory until they are
+ * read again. */
 void weights_release(const struct weights *w, const struct tensor *t);
 
 /* Metadata. The getters return false when the key is absent or of another kind; integers convert
