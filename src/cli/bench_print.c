@@ -52,12 +52,13 @@ json_t *bench_json(const struct bench *b)
     for (size_t i = 0; i < b->n_rows; i++) {
         (void)json_array_append_new(rows, row_json(&b->rows[i]));
     }
-    return json_pack("{s:o, s:o, s:s, s:i, s:b, s:s, s:s, s:s?, s:f, s:I, s:f, s:o, s:o}", "model",
-                     out_text(info->name), "path", out_text(info->path), "architecture", info->arch,
-                     "threads", info->n_threads, "pinned", b->c->values[O_PIN].flag, "isa",
-                     info->isa, "cpu", cpu_features()->name, "kv_type", info->kv_type, "load_ms",
-                     b->load_ms, "probe_bytes", (json_int_t)probe_bytes(b->probe), "load_average",
-                     load_average(), "kernels", kernels_json(b->en), "rows", rows);
+    return json_pack("{s:o, s:o, s:s, s:i, s:b, s:s, s:s, s:s?, s:f, s:o, s:I, s:f, s:o, s:o}",
+                     "model", out_text(info->name), "path", out_text(info->path), "architecture",
+                     info->arch, "threads", info->n_threads, "pinned", b->c->values[O_PIN].flag,
+                     "isa", info->isa, "cpu", cpu_features()->name, "kv_type", info->kv_type,
+                     "load_ms", b->load_ms, "opening", engines_opening_json(b->en), "probe_bytes",
+                     (json_int_t)probe_bytes(b->probe), "load_average", load_average(), "kernels",
+                     kernels_json(b->en), "rows", rows);
 }
 
 static void print_kernels(const struct bench *b)
@@ -103,8 +104,9 @@ void bench_print(const struct bench *b)
     char size[UI_TEXT], opened[UI_TEXT];
     printf("%s%s%s, %s, %s\n", ui_style(ui, stdout, UI_BOLD), info->name,
            ui_style(ui, stdout, UI_RESET), info->arch, ui_bytes(size, (int64_t)info->file_bytes));
-    printf("  %s, %s, %d thread%s, opened in %s", cpu_features()->name, info->isa, info->n_threads,
-           info->n_threads == 1 ? "" : "s", ui_ms(opened, b->load_ms));
+    printf("  %s, %s, %d thread%s, opened in %s (weights: %s)", cpu_features()->name, info->isa,
+           info->n_threads, info->n_threads == 1 ? "" : "s", ui_ms(opened, b->load_ms),
+           engine_opening(b->en).weights);
     if (info->kv_type) {
         printf(", keys and values in %s", info->kv_type);
     }

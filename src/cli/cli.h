@@ -61,6 +61,8 @@ enum option_id {
     O_COLOR,
     O_CONFIG,
     O_MAX_INPUT,
+    O_PACKED_CACHE,
+    O_PACKED_CACHE_MAX,
     O_HELP,
     O_VERSION,
     /* of some */
@@ -110,6 +112,7 @@ enum option_id {
     O_DRY_RUN,
     O_ALL,
     O_VERIFY,
+    O_DROP_CACHE,
     OPTION_COUNT
 };
 extern const struct option option_table[OPTION_COUNT];

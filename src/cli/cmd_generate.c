@@ -158,6 +158,7 @@ static enum status run(struct cli *c, struct engine *en, const struct token_ids 
         const struct engine_info *info = engine_info(en);
         (void)json_object_set_new(j, "prompt_ids", ids_json(ids->data, ids->n));
         (void)json_object_set_new(json_object_get(j, "timings"), "load_ms", json_real(load_ms));
+        (void)json_object_set_new(j, "opening", engines_opening_json(en));
         (void)json_object_set_new(j, "model", out_text(info->name));
         (void)json_object_set_new(j, "threads", json_integer(info->n_threads));
         (void)json_object_set_new(j, "isa", json_string(info->isa));

@@ -1,10 +1,12 @@
 /* hearth models: what a model file is, read from its header without running it. */
-#include "cli/cli.h"
+#include "cli/engines.h"
+#include "model/packs.h"
 #include "model/vocab.h"
 #include "model/weights.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct type_count {
     const char *name;
@@ -18,6 +20,8 @@ struct facts {
     size_t template_bytes;
     struct type_count types[TYPE_COUNT];
     size_t n_tensors;
+    const char *copy; /* of its packed weights, NULL: none; any of several */
+    int64_t copy_bytes;
 };
 
 static const char *meta_text(struct cli *c, const struct weights *w, const char *key)
@@ -47,6 +51,26 @@ static void count_types(const struct weights *w, struct facts *f)
         k->n_bytes += (int64_t)tensor_bytes(t);
         f->n_params += n;
     }
+}
+
+struct copy_search {
+    struct arena *arena;
+    struct facts *f;
+};
+
+static enum status note_copy(void *ctx, const char *path, int64_t bytes)
+{
+    struct copy_search *s = ctx;
+    s->f->copy = arena_strdup(s->arena, path);
+    s->f->copy_bytes = bytes;
+    return s->f->copy ? OK : ERR_MEMORY;
+}
+
+static enum status find_copy(struct cli *c, struct facts *f, struct err *e)
+{
+    struct copy_search s = {&c->arena, f};
+    const char *dir = engines_packed_dir(c, f->path);
+    return dir ? packs_each(dir, f->path, note_copy, &s, e) : OK;
 }
 
 static const char *vocab_kind_name(enum vocab_kind kind)
@@ -92,7 +116,14 @@ static enum status read_facts(struct cli *c, const char *path, struct facts *f, 
     }
     vocab_close(v);
     weights_close(w);
-    return OK;
+    return find_copy(c, f, e);
+}
+
+static json_t *copy_json(const struct facts *f)
+{
+    return f->copy ? json_pack("{s:o, s:I}", "path", out_text(f->copy), "bytes",
+                               (json_int_t)f->copy_bytes)
+                   : json_null();
 }
 
 static json_t *facts_json(const struct facts *f)
@@ -108,7 +139,7 @@ static json_t *facts_json(const struct facts *f)
         }
     }
     return json_pack("{s:o, s:o, s:o, s:s, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, "
-                     "s:{s:o, s:s, s:I}, s:b}",
+                     "s:{s:o, s:s, s:I}, s:b, s:o}",
                      "path", out_text(f->path), "name", out_text(f->name), "architecture",
                      out_text(f->arch), "format", f->format, "file_bytes",
                      (json_int_t)f->file_bytes, "parameters", (json_int_t)f->n_params, "tensors",
@@ -117,7 +148,7 @@ static json_t *facts_json(const struct facts *f)
                      "heads", (json_int_t)f->n_heads, "kv_heads", (json_int_t)f->n_kv_heads,
                      "vocabulary", (json_int_t)f->n_vocab, "tokenizer", "kind",
                      out_text(f->tokenizer), "pre", f->pre, "tokens", (json_int_t)f->n_vocab,
-                     "template", f->has_template);
+                     "template", f->has_template, "packed_copy", copy_json(f));
 }
 
 static void print_facts(struct cli *c, const struct facts *f)
@@ -145,7 +176,11 @@ static void print_facts(struct cli *c, const struct facts *f)
     printf("  context       %s tokens\n", ui_count(a, f->n_ctx));
     printf("  tokenizer     %s%s%s%s, %s tokens\n", f->tokenizer, *f->pre ? " (" : "", f->pre,
            *f->pre ? ")" : "", ui_count(a, f->n_vocab));
-    printf("  template      %s\n\n", f->has_template ? "yes" : "no");
+    printf("  template      %s\n", f->has_template ? "yes" : "no");
+    if (f->copy) {
+        printf("  packed copy   %s, %s\n", f->copy, ui_bytes(a, f->copy_bytes));
+    }
+    printf("\n");
 }
 
 struct listing {
@@ -191,8 +226,70 @@ static enum status show(void *ctx, const char *path)
     return OK;
 }
 
+/* --drop-cache: the models named, or every copy in the folders where models may have theirs. */
+
+struct dropping {
+    struct cli *c;
+    bool whole; /* not only the model's, but all copies of its folder: their models may be gone */
+    json_t *list;
+    int64_t bytes;
+};
+
+static enum status drop(void *ctx, const char *path, int64_t bytes)
+{
+    struct dropping *d = ctx;
+    if (unlink(path) == 0) {
+        d->bytes += bytes;
+        (void)json_array_append_new(
+            d->list, json_pack("{s:o, s:I}", "path", out_text(path), "bytes", (json_int_t)bytes));
+    } else {
+        ui_warn(&d->c->ui, "%s could not be removed", path);
+    }
+    return OK;
+}
+
+static enum status drop_of(void *ctx, const char *path)
+{
+    struct dropping *d = ctx;
+    const char *dir = engines_packed_dir(d->c, path);
+    struct err unlisted = {0}; /* only for want of memory; the others are still to be tried */
+    return dir ? packs_each(dir, d->whole ? NULL : path, drop, d, &unlisted) : OK;
+}
+
+static enum status drop_copies(struct cli *c, struct err *e)
+{
+    struct dropping d = {.c = c, .whole = c->n_words == 0, .list = json_array()};
+    enum status s = OK;
+    for (size_t i = 0; !s && i < c->n_words; i++) {
+        const char *path = NULL;
+        s = model_path(c, c->words[i], &path, e);
+        s = s ? s : drop_of(&d, path);
+    }
+    if (d.whole) {
+        const char *where = c->values[O_PACKED_CACHE].s;
+        const char *dir = strcmp(where, "auto") == 0 || strcmp(where, "off") == 0
+                              ? arena_printf(&c->arena, "%s/cache", c->home)
+                              : where;
+        s = model_path_each(c, drop_of, &d, e);
+        s = s || !dir ? s : packs_each(dir, NULL, drop, &d, e);
+    }
+    if (!s && c->json) {
+        s = out_json(c, json_incref(d.list), e);
+    } else if (!s) {
+        char a[UI_TEXT];
+        size_t n = json_array_size(d.list);
+        ui_say(&c->ui, "removed %zu cop%s of packed weights, %s", n, n == 1 ? "y" : "ies",
+               ui_bytes(a, d.bytes));
+    }
+    json_decref(d.list);
+    return s;
+}
+
 enum status cmd_models(struct cli *c, struct err *e)
 {
+    if (c->values[O_DROP_CACHE].flag) {
+        return drop_copies(c, e);
+    }
     struct listing l = {.c = c, .list = json_array()};
     enum status s = OK;
     for (size_t i = 0; !s && i < c->n_words; i++) {

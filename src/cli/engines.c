@@ -1,7 +1,9 @@
 /* Engines for commands: --model and --embed-model opened with the options of the command line. */
 #include "cli/engines.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* --kv-q8, or --type-k and --type-v. */
 static enum status kv_kind(struct cli *c, enum engine_kv *out, struct err *e)
@@ -29,6 +31,36 @@ static enum status kv_kind(struct cli *c, enum engine_kv *out, struct err *e)
     return err_set(e, ERR_USAGE, k ? "--type-k" : "--type-v", "'%s' is not f16, q8_0 or f32", name);
 }
 
+const char *engines_packed_dir(struct cli *c, const char *model_path)
+{
+    const char *where = c->values[O_PACKED_CACHE].s;
+    if (strcmp(where, "off") == 0) {
+        return NULL;
+    }
+    if (strcmp(where, "auto") != 0) {
+        return where;
+    }
+    char *real = realpath(model_path, NULL), *slash = real ? strrchr(real, '/') : NULL;
+    const char *dir = NULL;
+    if (slash) {
+        *(slash == real ? slash + 1 : slash) = 0;
+        dir = access(real, W_OK) == 0 ? arena_strdup(&c->arena, real)
+                                      : arena_printf(&c->arena, "%s/cache", c->home);
+    }
+    free(real);
+    return dir;
+}
+
+json_t *engines_opening_json(const struct engine *en)
+{
+    struct engine_opening o = engine_opening(en);
+    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:s, s:o, s:o}", "files_ms", o.files_ms, "vocab_ms",
+                     o.vocab_ms, "weights_ms", o.weights_ms, "buffers_ms", o.buffers_ms, "rest_ms",
+                     o.rest_ms, "weights", o.weights, "copy",
+                     o.copy_path ? out_text(o.copy_path) : json_null(), "note",
+                     o.copy_note ? out_text(o.copy_note) : json_null());
+}
+
 static enum status open_engine(struct cli *c, const char *name, int64_t n_ctx, struct engine **out,
                                struct err *e)
 {
@@ -44,9 +76,14 @@ static enum status open_engine(struct cli *c, const char *name, int64_t n_ctx, s
                                  .n_ctx = n_ctx,
                                  .kv = kv,
                                  .pin = c->values[O_PIN].flag,
+                                 .packed_max_bytes = c->values[O_PACKED_CACHE_MAX].i << 20,
                                  .exact = c->values[O_EXACT].flag,
                                  .embed_int8 = precision && strcmp(precision, "int8") == 0};
-    return s ? s : engine_open(path, &opt, out, e);
+    if (!s) {
+        opt.packed_dir = engines_packed_dir(c, path);
+        s = engine_open(path, &opt, out, e);
+    }
+    return s;
 }
 
 enum status engines_generator(struct cli *c, int64_t n_ctx, struct engine **out, struct err *e)

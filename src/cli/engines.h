@@ -5,6 +5,10 @@
 #include "cli/cli.h"
 #include "engine/session.h"
 
+/* The folder for a copy of this model's packed weights, as --packed-cache says; NULL: none. */
+const char *engines_packed_dir(struct cli *c, const char *model_path);
+/* What opening took and where the packed weights came from. */
+json_t *engines_opening_json(const struct engine *en);
 /* --model, which must generate; n_ctx 0: the engine's default. */
 MUST_CHECK enum status engines_generator(struct cli *c, int64_t n_ctx, struct engine **out,
                                          struct err *e);

@@ -69,6 +69,23 @@ const struct option option_table[OPTION_COUNT] = {
                      .default_value = "256",
                      .config = "max-input",
                      .help = "largest text read from standard input or a file"},
+    [O_PACKED_CACHE] = {.name = "packed-cache",
+                        .type = OPT_STRING,
+                        .value = "WHERE",
+                        .default_value = "auto",
+                        .env = "HEARTH_PACKED_CACHE",
+                        .config = "packed-cache",
+                        .help = "copies of packed weights, to open models faster: a folder, off, "
+                                "or auto (beside the model, else cache/ in the data directory)"},
+    [O_PACKED_CACHE_MAX] = {.name = "packed-cache-max",
+                            .type = OPT_INT,
+                            .value = "MB",
+                            .min = 1,
+                            .max = 1 << 24,
+                            .default_value = "16384",
+                            .env = "HEARTH_PACKED_CACHE_MAX",
+                            .config = "packed-cache-max",
+                            .help = "of all such copies in a folder; the longest unused go first"},
     [O_HELP] = {.name = "help",
                 .letter = 'h',
                 .type = OPT_FLAG,
@@ -238,6 +255,9 @@ const struct option option_table[OPTION_COUNT] = {
         .name = "dry-run", .type = OPT_FLAG, .commands = OF(ADD), .help = "show what would be done"},
     [O_ALL] = {
         .name = "all", .type = OPT_FLAG, .commands = OF(REMOVE), .help = "every document"},
+    [O_DROP_CACHE] = {
+        .name = "drop-cache", .type = OPT_FLAG, .commands = OF(MODELS),
+        .help = "remove the copies of packed weights, of the models named or of all"},
     [O_VERIFY] = {
         .name = "verify", .type = OPT_FLAG, .commands = OF(STATUS),
         .help = "check the whole database (slow on a large one)"},

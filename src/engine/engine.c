@@ -4,6 +4,8 @@
  * that several sessions take turns and no callback ever runs under it. */
 #include "engine/engine_internal.h"
 
+#include "base/sys.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -145,6 +147,8 @@ static enum status open_parts(struct engine *en, const char *path, const struct 
                                .mode = opt->exact ? MUL_EXACT : MUL_DEFAULT,
                                .encoder_int8 = opt->embed_int8,
                                .max_batch = opt->max_batch,
+                               .packed_dir = opt->packed_dir,
+                               .packed_max_bytes = opt->packed_max_bytes,
                                .pin = opt->pin};
     enum status s;
     if (pthread_mutex_init(&en->lock, NULL)) {
@@ -152,13 +156,18 @@ static enum status open_parts(struct engine *en, const char *path, const struct 
     }
     en->has_lock = true;
     en->max_batch = opt->max_batch ? opt->max_batch : DEFAULT_BATCH;
-    if ((s = model_open(path, &mo, &en->model, e)) || (s = fill_info(en, path, e)) ||
-        (s = open_kv(en, opt, e)) || (s = count_paths(en, e)) ||
+    if ((s = model_open(path, &mo, &en->model, e))) {
+        return s;
+    }
+    double begun = clock_ms();
+    if ((s = fill_info(en, path, e)) || (s = open_kv(en, opt, e)) || (s = count_paths(en, e)) ||
         (s = engine_collect_specials(en, e)) || (s = engine_embed_settings(en, e))) {
         return s;
     }
     parse_template(en);
-    return engine_identify(en, e);
+    s = engine_identify(en, e);
+    en->rest_ms = clock_ms() - begun;
+    return s;
 }
 
 enum status engine_open(const char *path, const struct engine_options *opt, struct engine **out,
@@ -196,6 +205,21 @@ void engine_close(struct engine *en)
 const struct engine_info *engine_info(const struct engine *en)
 {
     return &en->info;
+}
+
+struct engine_opening engine_opening(const struct engine *en)
+{
+    static const char *const weights[] = {
+        [PACKED_NO_COPY] = "packed", [PACKED_NEW] = "packed, to be copied", [PACKED_COPY] = "copy"};
+    struct model_opening m = model_opening(en->model);
+    return (struct engine_opening){.files_ms = m.files_ms,
+                                   .vocab_ms = m.vocab_ms,
+                                   .weights_ms = m.weights_ms,
+                                   .buffers_ms = m.buffers_ms,
+                                   .rest_ms = en->rest_ms,
+                                   .weights = weights[m.copy],
+                                   .copy_path = m.copy_path,
+                                   .copy_note = m.copy_note};
 }
 
 bool engine_path_at(const struct engine *en, size_t i, const char **type, const char **path,

@@ -27,6 +27,8 @@ struct engine_options {
     bool embed_int8; /* encoders: 8-bit products, twice as fast, cosine 0.995 and more to `exact` */
     bool pin;        /* each compute thread on a core of its own; an error where that cannot be */
     int max_batch;   /* prompt tokens per forward pass; 0: 512 */
+    const char *packed_dir;   /* keeps a copy of the packed weights in this folder; NULL: none */
+    int64_t packed_max_bytes; /* of all copies there; 0: no limit */
 };
 
 /* `path`: a GGUF file or a Hugging Face directory. Errors as model_open; ERR_NOT_FOUND names the
@@ -53,6 +55,16 @@ struct engine_info {
     const char *identity;
 };
 const struct engine_info *engine_info(const struct engine *en);
+
+/* What opening took, part by part, and where the packed weights came from. Of the owner's thread;
+ * strings live as long as the engine. */
+struct engine_opening {
+    double files_ms, vocab_ms, weights_ms, buffers_ms, rest_ms;
+    const char *weights;               /* "packed", "packed, to be copied", "copy" */
+    const char *copy_path, *copy_note; /* NULL: none, nothing to say */
+};
+struct engine_opening engine_opening(const struct engine *en);
+
 /* Kernel path of the i-th kind of weight ("Q4_1" -> "avx512-vnni q4", with the number of matrices);
  * false past the last. */
 bool engine_path_at(const struct engine *en, size_t i, const char **type, const char **path,

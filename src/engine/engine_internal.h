@@ -29,6 +29,7 @@ struct engine {
     bool has_lock;
     struct arena arena;
     struct engine_info info;
+    double rest_ms; /* of opening, after the model */
     int64_t max_batch;
     enum pooling pooling;
     int64_t embed_limit; /* tokens of a text, special ones included */

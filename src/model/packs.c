@@ -32,17 +32,11 @@ enum {
     MAX_MATS = 1 << 20,
     MIN_BYTES = 16 << 20,
     SAMPLE_BYTES = 64,
-    CHUNK_BYTES = 8 << 20,    /* written between looks at `closing` */
-    FINISH_BYTES = 512 << 20, /* what a closing process still writes */
-    KEEP_FREE = 1 << 30,      /* of the disk */
+    CHUNK_BYTES = 8 << 20,  /* written between looks at `closing` */
+    FINISH_BYTES = 1 << 30, /* what a closing process still writes */
+    KEEP_FREE = 1 << 30,    /* of the disk */
     WAIT_SECONDS = 3,
     LEFT_OVER_SECONDS = 3600 /* a temporary file this old has nobody who writes it */
-};
-
-struct table_row {
-    uint64_t offset, bytes;
-    int64_t rows, cols;
-    uint32_t type, mode;
 };
 
 struct file_head {
@@ -50,27 +44,29 @@ struct file_head {
     uint32_t version, n_mats;
     uint64_t file_bytes;
     char key[64], sum[64]; /* hexadecimal; sum is taken with itself as zeros */
-    char model[872];       /* path, NUL-terminated */
+    uint64_t mode;         /* of the model; the matrices have their own */
+    char model[864];       /* path, NUL-terminated */
 };
-_Static_assert(sizeof(struct file_head) == 1024 && sizeof(struct table_row) == 40,
+_Static_assert(sizeof(struct file_head) == 1024 && sizeof(struct packs_row) == 40,
                "the layout of the file");
 
 /* A matrix that was taken. */
 struct taken {
     void *at;
     bool mapped;
-    struct table_row row; /* offset: in the file to be written */
+    struct packs_row row; /* offset: in the file to be written */
 };
 
 struct packs {
     struct mat_home home; /* first: the mats know it by this */
     struct arena arena;
     struct packs_options opt;
+    enum mul_mode mode;
     const char *model; /* absolute path */
     char key[SHA256_HEX];
     const char *path; /* of the copy; NULL: none is wanted */
     struct file_map map;
-    const struct table_row *table;
+    const struct packs_row *table;
     uint32_t n_table;
     bool mismatch; /* the copy has not what the model wants */
     struct taken *mats;
@@ -174,7 +170,7 @@ static enum status make_key(struct packs *p, const struct weights *w, enum mul_m
 
 /* Finding and checking a copy. */
 
-static void head_sum(const struct file_head *h, const struct table_row *table, char out[SHA256_HEX])
+static void head_sum(const struct file_head *h, const struct packs_row *table, char out[SHA256_HEX])
 {
     struct buf b = {0};
     struct file_head plain = *h;
@@ -187,48 +183,54 @@ static void head_sum(const struct file_head *h, const struct table_row *table, c
 
 static size_t data_begin(uint64_t n_mats)
 {
-    size_t n = sizeof(struct file_head) + n_mats * sizeof(struct table_row);
+    size_t n = sizeof(struct file_head) + n_mats * sizeof(struct packs_row);
     return (n + 4095) & ~(size_t)4095;
 }
 
-/* NULL, or what is wrong with the mapped file. Sets p->table to a copy of its table. */
-static const char *check_copy(struct packs *p, const struct file_map *map)
+/* The rows follow each other, aligned, inside the file. */
+static bool rows_fit(const struct packs_row *rows, uint32_t n, size_t size)
 {
-    struct file_head h;
-    if (map->size < sizeof h) {
-        return "cut off";
-    }
-    memcpy(&h, map->data, sizeof h);
-    if (memcmp(h.magic, MAGIC, sizeof h.magic) != 0 || h.version != VERSION) {
-        return "of another version";
-    }
-    if (h.file_bytes != map->size || h.n_mats > MAX_MATS || data_begin(h.n_mats) > map->size) {
-        return "cut off";
-    }
-    struct table_row *table = arena_array(&p->arena, h.n_mats, sizeof *table);
-    if (!table) {
-        return "too large";
-    }
-    memcpy(table, map->data + sizeof h, h.n_mats * sizeof *table);
-    char sum[SHA256_HEX];
-    head_sum(&h, table, sum);
-    if (memcmp(h.sum, sum, sizeof h.sum) != 0) {
-        return "damaged";
-    }
-    if (memcmp(h.key, p->key, sizeof h.key) != 0) {
-        return "of another model";
-    }
-    uint64_t end = data_begin(h.n_mats);
-    for (uint32_t i = 0; i < h.n_mats; i++) {
-        const struct table_row *r = &table[i];
-        if (r->offset % ALIGN || r->offset < end || r->offset > map->size ||
-            r->bytes > map->size - r->offset) {
-            return "damaged";
+    uint64_t end = data_begin(n);
+    for (uint32_t i = 0; i < n; i++) {
+        const struct packs_row *r = &rows[i];
+        if (r->offset % ALIGN || r->offset < end || r->offset > size ||
+            r->bytes > size - r->offset) {
+            return false;
         }
         end = r->offset + r->bytes;
     }
-    p->table = table;
-    p->n_table = h.n_mats;
+    return true;
+}
+
+const char *packs_check(const uint8_t *data, size_t size, const char *key, struct arena *arena,
+                        const struct packs_row **rows, uint32_t *n_rows)
+{
+    struct file_head h;
+    if (size < sizeof h) {
+        return "cut off";
+    }
+    memcpy(&h, data, sizeof h);
+    if (memcmp(h.magic, MAGIC, sizeof h.magic) != 0 || h.version != VERSION) {
+        return "of another version";
+    }
+    if (h.file_bytes != size || h.n_mats > MAX_MATS || data_begin(h.n_mats) > size) {
+        return "cut off";
+    }
+    struct packs_row *table = arena_array(arena, h.n_mats + 1, sizeof *table);
+    if (!table) {
+        return "too large";
+    }
+    memcpy(table, data + sizeof h, h.n_mats * sizeof *table);
+    char sum[SHA256_HEX];
+    head_sum(&h, table, sum);
+    if (memcmp(h.sum, sum, sizeof h.sum) != 0 || !rows_fit(table, h.n_mats, size)) {
+        return "damaged";
+    }
+    if (memcmp(h.key, key, sizeof h.key) != 0) {
+        return "of another model";
+    }
+    *rows = table;
+    *n_rows = h.n_mats;
     return NULL;
 }
 
@@ -242,7 +244,7 @@ static void find_copy(struct packs *p)
         }
         return;
     }
-    const char *wrong = check_copy(p, &map);
+    const char *wrong = packs_check(map.data, map.size, p->key, &p->arena, &p->table, &p->n_table);
     if (wrong) {
         say(p, "the packed copy was %s and is made anew", wrong);
         file_map_close(&map);
@@ -279,7 +281,7 @@ static bool wanted(struct packs *p, const struct weights *w, enum mul_mode mode)
 static void *take(struct mat_home *home, const struct mat *m, size_t bytes, bool *filled)
 {
     struct packs *p = (struct packs *)(void *)home;
-    struct table_row want = {.bytes = bytes,
+    struct packs_row want = {.bytes = bytes,
                              .rows = m->rows,
                              .cols = m->cols,
                              .type = (uint32_t)m->type,
@@ -295,7 +297,7 @@ static void *take(struct mat_home *home, const struct mat *m, size_t bytes, bool
     }
     void *at = NULL;
     if (p->n_mats < p->n_table && !p->mismatch) {
-        const struct table_row *found = &p->table[p->n_mats];
+        const struct packs_row *found = &p->table[p->n_mats];
         want.offset = found->offset;
         at = memcmp(&want, found, sizeof want) == 0
                  ? (void *)(uintptr_t)(p->map.data + found->offset)
@@ -333,6 +335,7 @@ enum status packs_open(const struct weights *w, enum mul_mode mode, struct team 
     }
     p->home = (struct mat_home){.team = team, .take = take};
     p->opt = *opt;
+    p->mode = mode;
     p->has_lock = !pthread_mutex_init(&p->lock, NULL) && !pthread_cond_init(&p->wake, NULL);
     p->opt.dir = opt->dir ? arena_strdup(&p->arena, opt->dir) : NULL;
     enum status s = !p->has_lock || (opt->dir && !p->opt.dir)
@@ -404,8 +407,9 @@ static enum status each_file(const char *dir, const char *end,
     return s;
 }
 
-/* Is this a copy of the model at `model`? Its header says whose it is. */
-static bool copy_of(const char *path, const char *model)
+/* Is this a copy of the model at `model`, of this mode (NULL: of any)? Its header says whose it is.
+ */
+static bool copy_of(const char *path, const char *model, const enum mul_mode *mode)
 {
     struct file_head h = {0};
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -415,7 +419,7 @@ static bool copy_of(const char *path, const char *model)
         close(fd);
     }
     h.model[sizeof h.model - 1] = 0;
-    return ok && strcmp(h.model, model) == 0;
+    return ok && strcmp(h.model, model) == 0 && (!mode || h.mode == (uint64_t)*mode);
 }
 
 struct visit_model {
@@ -427,7 +431,7 @@ struct visit_model {
 static enum status visit_if_of(void *ctx, const char *path, int64_t bytes)
 {
     struct visit_model *v = ctx;
-    return !v->model || copy_of(path, v->model) ? v->visit(v->ctx, path, bytes) : OK;
+    return !v->model || copy_of(path, v->model, NULL) ? v->visit(v->ctx, path, bytes) : OK;
 }
 
 enum status packs_each(const char *dir, const char *model_path,
@@ -502,13 +506,14 @@ static void listing_fini(struct listing *l)
     free(l->items);
 }
 
-/* Older copies of this model, which nothing will ask for again. */
+/* Older copies of this model in this mode, which nothing will ask for again. */
 static enum status remove_own(struct packs *p)
 {
     struct listing own = {0};
     enum status s = packs_each(p->opt.dir, p->model, list_copy, &own, NULL);
     for (size_t i = 0; i < own.n; i++) {
-        if (strcmp(own.items[i].path, p->path) != 0) {
+        if (strcmp(own.items[i].path, p->path) != 0 &&
+            copy_of(own.items[i].path, p->model, &p->mode)) {
             (void)unlink(own.items[i].path);
         }
     }
@@ -524,9 +529,14 @@ static enum status remove_unused(struct packs *p, int64_t bytes)
     if (all.n) {
         qsort(all.items, all.n, sizeof *all.items, by_use);
     }
+    for (size_t i = 0; i < all.n; i++) { /* one that will be replaced makes room in any case */
+        if (strcmp(all.items[i].path, p->path) == 0) {
+            all.bytes -= all.items[i].bytes;
+            all.items[i].bytes = -1;
+        }
+    }
     for (size_t i = 0; i < all.n && all.bytes > p->opt.max_bytes - bytes; i++) {
-        bool replaced = strcmp(all.items[i].path, p->path) == 0;
-        if (replaced || unlink(all.items[i].path) == 0) {
+        if (all.items[i].bytes >= 0 && unlink(all.items[i].path) == 0) {
             all.bytes -= all.items[i].bytes;
         }
     }
@@ -592,8 +602,11 @@ static bool put(struct packs *p, int fd, const void *data, size_t n, uint64_t at
 
 static bool put_copy(struct packs *p, int fd, uint64_t bytes)
 {
-    struct file_head h = {.version = VERSION, .n_mats = (uint32_t)p->n_mats, .file_bytes = bytes};
-    struct table_row *table = calloc(p->n_mats + 1, sizeof *table);
+    struct file_head h = {.version = VERSION,
+                          .n_mats = (uint32_t)p->n_mats,
+                          .file_bytes = bytes,
+                          .mode = (uint64_t)p->mode};
+    struct packs_row *table = calloc(p->n_mats + 1, sizeof *table);
     char sum[SHA256_HEX];
     bool ok = table != NULL;
     for (size_t i = 0; ok && i < p->n_mats; i++) {

@@ -6,7 +6,7 @@
  *
  * File NAME.KEY.hearth-packed, NAME being the model's file or directory; little-endian:
  *   header   struct of packs.c: magic, version, number of matrices, size of the file, key, SHA-256
- *            over header and table, path of the model
+ *            over header and table, mode, path of the model
  *   table    per matrix: offset (64-byte aligned), bytes, rows, columns, type, mode
  *   weights  as tensor/kernels.h lays them out; the same for every instruction set
  *
@@ -56,6 +56,17 @@ struct packs_report {
     const char *note; /* why there is none, or why one was made anew; NULL: nothing to say */
 };
 struct packs_report packs_report(struct packs *p);
+
+/* A row of the table. Holes between rows are zeros. */
+struct packs_row {
+    uint64_t offset, bytes;
+    int64_t rows, cols;
+    uint32_t type, mode;
+};
+/* Reads a copy's header and table from any bytes. NULL, with n_rows rows in *arena whose bytes lie
+ * inside the file, or what is wrong with it. key: SHA256_HEX characters. */
+const char *packs_check(const uint8_t *data, size_t size, const char *key, struct arena *arena,
+                        const struct packs_row **rows, uint32_t *n_rows);
 
 /* Visits the copies in a folder, of one model (its path) or of all (NULL). A folder that is not
  * there has none. */

@@ -58,6 +58,27 @@ run "$hearth" generate --raw --prompt x --ctx 64 --max-tokens 64; code 12; err '
 run "$hearth" generate --prompt '' ; code 2; err 'the prompt is empty'
 run "$hearth" generate --model all-MiniLM-L6-v2 --prompt x; code 7; err 'embeds texts, it does not generate'
 
+# packed weights on disk: made once, used in place with the same numbers, listed, bounded, removed
+paris=(generate --model "$smol" --raw --prompt 'The capital of France is' --max-tokens 8 --temperature 0 --logprobs 2 --json)
+numbers='import json, sys; j = json.load(open(sys.argv[1])); print(j["ids"], j["logprobs"])'
+run "$hearth" "${paris[@]}" --packed-cache off; code 0; json 'j["opening"]["weights"] == "packed" and j["opening"]["copy"] is None'
+plain=$(python3 -c "$numbers" .out)
+run "$hearth" "${paris[@]}" --packed-cache packed; json 'j["opening"]["weights"] == "packed, to be copied"'
+same "$(python3 -c "$numbers" .out)" "$plain"
+copy=$(echo packed/SmolLM2-135M-Instruct.Q4_1.gguf.*.hearth-packed); same "$(ls packed | wc -l)" 1
+run "$hearth" "${paris[@]}" --packed-cache packed; json 'j["opening"]["weights"] == "copy" and j["opening"]["note"] is None'
+json "j['opening']['copy'] == '$copy'"; same "$(python3 -c "$numbers" .out)" "$plain"
+truncate -s 5000000 "$copy"
+run "$hearth" "${paris[@]}" --packed-cache packed; json 'j["opening"]["note"] == "the packed copy was cut off and is made anew"'
+same "$(python3 -c "$numbers" .out)" "$plain"
+run "$hearth" models "$smol" --packed-cache packed --json; json "j[0]['packed_copy'] == {'path': '$copy', 'bytes': $(stat -c %s "$copy")}"
+run "$hearth" models "$smol" --packed-cache packed; out "packed copy +$copy, [0-9.]+ MB"
+run "$hearth" models all-MiniLM-L6-v2 --packed-cache packed --json; json 'j[0]["packed_copy"] is None'
+run "$hearth" models all-MiniLM-L6-v2 --drop-cache --packed-cache packed --json; json 'j == []'
+run "$hearth" models --drop-cache --packed-cache packed --json; json "[x['path'] for x in j] == ['$copy']"; same "$(ls packed | wc -l)" 0
+run "$hearth" "${paris[@]}" --packed-cache packed --packed-cache-max 50; code 0; same "$(ls packed | wc -l)" 0
+: >file; run "$hearth" "${paris[@]}" --packed-cache file/below; code 0; same "$(python3 -c "$numbers" .out)" "$plain"
+
 # perplexity and bench
 head -c 6000 "$src/LICENSE" >text
 run "$hearth" perplexity --model "$smol" --file text --ctx 512; code 0; out '^[0-9]+\.[0-9]{4}$'
