@@ -23,6 +23,7 @@ enum command_id {
     CMD_REMOVE,
     CMD_GENERATE,
     CMD_EMBED,
+    CMD_RERANK,
     CMD_TOKENIZE,
     CMD_PERPLEXITY,
     CMD_BENCH,
@@ -99,6 +100,10 @@ enum option_id {
     O_DECODE,
     O_QUERY,
     O_NORMALIZE,
+    O_RERANK_MODEL,
+    O_RERANK_QUERY,
+    O_RERANK_K,
+    O_SELF_TEST,
     O_FILE,
     O_BENCH_PROMPT,
     O_BENCH_GEN,
@@ -164,6 +169,12 @@ MUST_CHECK enum status out_flush(struct err *e);
 
 /* Appends stdin (path NULL or "-") or a file to *out; at most --max-input MB. */
 MUST_CHECK enum status input_read(struct cli *c, const char *path, struct buf *out, struct err *e);
+/* Calls take for each line of standard input that is not blank, without reading ahead; lines are at
+ * most --max-input MB long. Ends early when nobody reads stdout any more. ERR_CANCELLED. */
+MUST_CHECK enum status input_each_line(struct cli *c,
+                                       enum status (*take)(void *ctx, const char *line, size_t n,
+                                                           int64_t number, struct err *e),
+                                       void *ctx, struct err *e);
 /* Parses a JSON value of n bytes; the error names place and column. New reference. */
 MUST_CHECK enum status input_json(const char *text, size_t n, const char *place, json_t **out,
                                   struct err *e);
@@ -187,6 +198,7 @@ enum status cmd_status(struct cli *c, struct err *e);
 enum status cmd_remove(struct cli *c, struct err *e);
 enum status cmd_generate(struct cli *c, struct err *e);
 enum status cmd_embed(struct cli *c, struct err *e);
+enum status cmd_rerank(struct cli *c, struct err *e);
 enum status cmd_tokenize(struct cli *c, struct err *e);
 enum status cmd_perplexity(struct cli *c, struct err *e);
 enum status cmd_bench(struct cli *c, struct err *e);

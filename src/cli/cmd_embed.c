@@ -4,7 +4,6 @@
  * with its number, after everything before it was written. */
 #include "cli/engines.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,9 +58,9 @@ static enum status embed_batch(struct embedding *b, struct err *e)
     return s;
 }
 
-static enum status take_line(struct embedding *b, const char *line, size_t n, int64_t number,
-                             struct err *e)
+static enum status take_line(void *ctx, const char *line, size_t n, int64_t number, struct err *e)
 {
+    struct embedding *b = ctx;
     char place[64];
     (void)snprintf(place, sizeof place, "standard input, line %lld", (long long)number);
     json_t *j = NULL;
@@ -85,41 +84,6 @@ static enum status take_line(struct embedding *b, const char *line, size_t n, in
     return b->n == BATCH ? embed_batch(b, e) : OK;
 }
 
-static bool blank(const char *line, size_t n)
-{
-    return strspn(line, " \t\r\n") == n;
-}
-
-static enum status each_line(struct embedding *b, struct err *e)
-{
-    char *line = NULL;
-    size_t cap = 0;
-    size_t limit = (size_t)b->c->values[O_MAX_INPUT].i * 1000000;
-    enum status s = OK;
-    for (int64_t number = 1; !s; number++) {
-        errno = 0;
-        ssize_t n = getline(&line, &cap, stdin);
-        if (cli_cancel) {
-            s = err_set(e, ERR_CANCELLED, NULL, "stopped");
-        } else if (n < 0 && ferror(stdin)) {
-            s = err_errno(e, errno, "standard input", "cannot read");
-        } else if (n < 0) {
-            break;
-        } else if ((size_t)n > limit) {
-            s = err_set(e, ERR_LIMIT, "standard input",
-                        "line %lld is longer than the limit of %zu MB (--max-input)",
-                        (long long)number, limit / 1000000);
-        } else if (!blank(line, (size_t)n)) {
-            s = take_line(b, line, (size_t)n, number, e);
-        }
-        if (!s && ferror(stdout)) {
-            break; /* nobody reads any more: out_flush says so */
-        }
-    }
-    free(line);
-    return s ? s : embed_batch(b, e);
-}
-
 enum status cmd_embed(struct cli *c, struct err *e)
 {
     struct embedding *b = arena_alloc(&c->arena, sizeof *b);
@@ -133,7 +97,9 @@ enum status cmd_embed(struct cli *c, struct err *e)
     enum status s = engines_embedder(c, named ? c->values[O_MODEL].s : NULL, &b->en, e);
     if (!s) {
         b->rows = mem_aligned(BATCH * (size_t)engine_info(b->en)->d_model, sizeof *b->rows);
-        s = b->rows ? each_line(b, e) : err_set(e, ERR_MEMORY, NULL, "no memory for a batch");
+        s = b->rows ? input_each_line(c, take_line, b, e)
+                    : err_set(e, ERR_MEMORY, NULL, "no memory for a batch");
+        s = s ? s : embed_batch(b, e);
     }
     if (b->n_truncated) {
         ui_warn(&c->ui,

@@ -65,6 +65,19 @@ static const struct command table[COMMAND_COUNT] = {
             "\"truncated\": true. --model names the embedding model here.\n\n"
             "  echo '{\"text\": \"good morning\"}' | hearth embed\n",
         .cancels = true, .run = cmd_embed},
+    [CMD_RERANK] = {
+        .name = "rerank", .summary = "order documents by how well they answer a query",
+        .usage = "rerank [OPTIONS] --model MODEL < REQUESTS.jsonl",
+        .help =
+            "Reads lines {\"query\": \"...\", \"documents\": [\"...\", ...]}, or with --query lines\n"
+            "{\"text\": \"...\"} of that one query, and prints index, score and logit of the documents,\n"
+            "best first. The score is the logistic function of the logit. Pairs longer than the model\n"
+            "reads lose the end of their longer part, and are marked \"truncated\". The model is a\n"
+            "cross-encoder (BertForSequenceClassification with one label); one that puts a plain\n"
+            "answer behind a recipe is refused.\n\n"
+            "  echo '{\"text\": \"Berlin has 3.5 million inhabitants\"}' |\n"
+            "      hearth rerank --model ms-marco-MiniLM-L6-v2 --query 'How big is Berlin?' --json\n",
+        .cancels = true, .run = cmd_rerank},
     [CMD_TOKENIZE] = {
         .name = "tokenize", .summary = "text to token ids, and back",
         .usage = "tokenize [OPTIONS] < TEXT",

@@ -3,6 +3,7 @@
 #include "base/file.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -45,6 +46,44 @@ enum status input_read(struct cli *c, const char *path, struct buf *out, struct 
         ui_say(&c->ui, "reading from the terminal; ctrl-D ends the text");
     }
     return read_stdin(max_bytes, out, e);
+}
+
+static bool blank(const char *line, size_t n)
+{
+    return strspn(line, " \t\r\n") == n;
+}
+
+enum status input_each_line(struct cli *c,
+                            enum status (*take)(void *ctx, const char *line, size_t n,
+                                                int64_t number, struct err *e),
+                            void *ctx, struct err *e)
+{
+    char *line = NULL;
+    size_t cap = 0;
+    size_t limit = (size_t)c->values[O_MAX_INPUT].i * 1000000;
+    enum status s = OK;
+    for (int64_t number = 1; !s; number++) {
+        errno = 0;
+        ssize_t n = getline(&line, &cap, stdin);
+        if (cli_cancel) {
+            s = err_set(e, ERR_CANCELLED, NULL, "stopped");
+        } else if (n < 0 && ferror(stdin)) {
+            s = err_errno(e, errno, "standard input", "cannot read");
+        } else if (n < 0) {
+            break;
+        } else if ((size_t)n > limit) {
+            s = err_set(e, ERR_LIMIT, "standard input",
+                        "line %lld is longer than the limit of %zu MB (--max-input)",
+                        (long long)number, limit / 1000000);
+        } else if (!blank(line, (size_t)n)) {
+            s = take(ctx, line, (size_t)n, number, e);
+        }
+        if (!s && ferror(stdout)) {
+            break; /* nobody reads any more: out_flush says so */
+        }
+    }
+    free(line);
+    return s;
 }
 
 enum status input_json(const char *text, size_t n, const char *place, json_t **out, struct err *e)

@@ -101,13 +101,13 @@ const struct option option_table[OPTION_COUNT] = {
         .name = "kv-q8", .type = OPT_FLAG, .config = "kv-q8",
         .commands = RUNS | OF(PERPLEXITY) | OF(BENCH), .help = "keep keys and values in 8 bits"},
     [O_EXACT] = {
-        .name = "exact", .type = OPT_FLAG, .commands = RUNS | OF(PERPLEXITY) | OF(BENCH) | OF(EMBED),
+        .name = "exact", .type = OPT_FLAG, .commands = RUNS | OF(PERPLEXITY) | OF(BENCH) | OF(EMBED) | OF(RERANK),
         .help = "plain float arithmetic: slow, to compare with"},
     [O_EMBED_PRECISION] = {
         .name = "embed-precision", .type = OPT_STRING, .value = "HOW", .default_value = "fine",
         .config = "embed-precision",
-        .commands = ASKS | OF(SEARCH) | OF(ADD) | OF(EMBED) | OF(BENCH),
-        .help = "of the embedding model: fine (12-bit products) or int8 (about twice as fast)"},
+        .commands = ASKS | OF(SEARCH) | OF(ADD) | OF(EMBED) | OF(RERANK) | OF(BENCH),
+        .help = "of an encoder: fine (12-bit products) or int8 (about twice as fast)"},
 
     /* retrieval and answers */
     [O_K] = {
@@ -216,6 +216,19 @@ const struct option option_table[OPTION_COUNT] = {
     [O_NORMALIZE] = {
         .name = "normalize", .type = OPT_FLAG, .default_value = "yes", .commands = OF(EMBED),
         .help = "to length 1, as the model's settings say; --no-normalize turns it off"},
+    [O_RERANK_MODEL] = {
+        .name = "rerank-model", .type = OPT_STRING, .value = "MODEL", .env = "HEARTH_RERANK_MODEL",
+        .config = "rerank-model", .commands = OF(RERANK),
+        .help = "the cross-encoder, where --model does not name it"},
+    [O_RERANK_QUERY] = {
+        .name = "query", .type = OPT_STRING, .value = "TEXT", .commands = OF(RERANK),
+        .help = "the query of all documents; the lines are {\"text\"} then"},
+    [O_RERANK_K] = {
+        .name = "k", .letter = 'k', .type = OPT_INT, .value = "N", .min = 1, .max = 1048576,
+        .commands = OF(RERANK), .help = "print the best N (default: all)"},
+    [O_SELF_TEST] = {
+        .name = "self-test", .type = OPT_FLAG, .default_value = "yes", .commands = OF(RERANK),
+        .help = "refuse a model that cannot tell an answer from a recipe"},
     [O_FILE] = {
         .name = "file", .letter = 'f', .type = OPT_STRING, .value = "FILE",
         .commands = OF(PERPLEXITY) | OF(BENCH), .help = "the text (else standard input)"},

@@ -123,6 +123,7 @@ static enum status fill_info(struct engine *en, const char *path, struct err *e)
     in->format = weights_format(w);
     in->generates = !mi->is_encoder;
     in->embeds = mi->is_encoder;
+    in->ranks = !mi->rank_problem;
     in->n_params = mi->n_params;
     in->n_layers = mi->n_layers;
     in->d_model = mi->d_model;

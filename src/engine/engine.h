@@ -41,6 +41,7 @@ struct engine_info {
     const char *path, *name, *arch, *format;
     bool generates; /* has a language-model head */
     bool embeds;    /* an encoder */
+    bool ranks;     /* a cross-encoder: see engine_rank */
     bool has_template;
     int64_t n_params, n_layers, d_model, n_heads, n_kv_heads, d_ff, n_vocab;
     int64_t n_ctx_train; /* what the model was trained for */
@@ -116,6 +117,25 @@ struct embed_report {
 MUST_CHECK enum status engine_embed(struct engine *en, const char *const *texts, const size_t *lens,
                                     size_t n, const struct embed_options *opt, float *out,
                                     uint8_t *flags, struct embed_report *report, struct err *e);
+
+/* Cross-encoder: how well each document answers the query, as the logit of the pair
+ * [CLS] query [SEP] document [SEP]. A pair longer than the model reads loses tokens from the end
+ * of its longer part first (the reference's "longest_first"); flags[i] (NULL: not wanted) says
+ * which part was cut. ERR_UNSUPPORTED: the model has no head for it. */
+enum { RANK_QUERY_CUT = 1, RANK_DOCUMENT_CUT = 2 };
+struct rank_report {
+    int64_t n_tokens;    /* computed, special tokens included */
+    int64_t n_truncated; /* pairs that were cut */
+};
+MUST_CHECK enum status engine_rank(struct engine *en, const char *query, size_t query_len,
+                                   const char *const *documents, const size_t *lens, size_t n,
+                                   float *logits, uint8_t *flags, struct rank_report *report,
+                                   struct err *e);
+/* A logit as a score from 0 to 1: the logistic function, applied once. */
+double engine_rank_score(float logit);
+/* ERR_UNSUPPORTED when the model puts an answer behind a sentence that has nothing to do with the
+ * question: files whose head was lost or never trained give numbers, too. */
+MUST_CHECK enum status engine_rank_check(struct engine *en, struct err *e);
 
 /* Perplexity of a text: exp of the mean negative log-likelihood over non-overlapping windows of
  * n_ctx tokens, the second half of each window counted (the convention of llama.cpp's perplexity

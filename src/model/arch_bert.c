@@ -1,6 +1,6 @@
 /* BERT encoders (Devlin et al. 2018): learned positions and token types, bidirectional attention
- * over packed texts without padding, layer norm after each residual sum, GELU. All texts are of
- * token type 0. */
+ * over packed texts without padding, layer norm after each residual sum, GELU. The second text of
+ * a pair is of token type 1. */
 #include "model/arch.h"
 
 #include <math.h>
@@ -61,6 +61,41 @@ static enum status load_table(struct loader *l, const char *name, int64_t rows, 
     return OK;
 }
 
+/* Why the file's head scores no pairs; NULL when it does. llama.cpp's converter leaves BERT's
+ * pooler out: what such a file would give are numbers, but not the model's. */
+static const char *head_problem(const struct model *m)
+{
+    const struct named_tensor *out = weights_find(m->w, "cls.output.weight");
+    bool dense = weights_find(m->w, "cls.weight") != NULL;
+    if (!out && !dense) {
+        return "no head that scores pairs: not a reranker";
+    }
+    if (!out || !dense) {
+        return out ? "the reranker's dense layer (cls.weight) was left out of the file: take its "
+                     "Hugging Face directory"
+                   : "a head without a label (cls.output.weight): not a reranker";
+    }
+    return out->t.ne[1] == 1 ? NULL : "a classifier of several labels: not a reranker";
+}
+
+/* BertForSequenceClassification with one label. A model with another head still embeds. */
+static enum status load_head(struct loader *l)
+{
+    struct model *m = l->m;
+    int64_t d = m->hp.d_model;
+    m->info.rank_problem = head_problem(m);
+    if (m->info.rank_problem) {
+        return OK;
+    }
+    enum status s;
+    if ((s = load_table(l, "cls.weight", d, d, &m->pooler)) ||
+        (s = load_vector(l, "cls.bias", d, false, &m->pooler_bias)) ||
+        (s = load_table(l, "cls.output.weight", 1, d, &m->label))) {
+        return s;
+    }
+    return load_vector(l, "cls.output.bias", 1, false, &m->label_bias);
+}
+
 enum status encoder_load(struct model *m, struct err *e)
 {
     struct hparams *hp = &m->hp;
@@ -94,7 +129,8 @@ enum status encoder_load(struct model *m, struct err *e)
             return s;
         }
     }
-    return loader_finish(&l);
+    s = load_head(&l);
+    return s ? s : loader_finish(&l);
 }
 
 static void add_positions(const struct worker *w, struct pass *p)
@@ -105,8 +141,10 @@ static void add_positions(const struct worker *w, struct pass *p)
     for (size_t i = first; i < last; i++) {
         float *row = m->x + i * d;
         const float *position = m->positions + (size_t)m->pos[i] * d;
+        int64_t part = m->logit_rows[i] < m->hp.n_token_types ? m->logit_rows[i] : 0;
+        const float *type = m->token_types ? m->token_types + (size_t)part * d : NULL;
         for (size_t c = 0; c < d; c++) {
-            row[c] += position[c] + (m->token_types ? m->token_types[c] : 0);
+            row[c] += position[c] + (type ? type[c] : 0);
         }
     }
 }

@@ -118,6 +118,7 @@ void encoder_embed_row(const struct model *m, int32_t id, int64_t pos, int64_t t
                    row, d);
     kernels()->add(row, m->positions + (size_t)pos * d, d);
     if (m->token_types) {
+        type = type < m->hp.n_token_types ? type : 0; /* one type: both parts of a pair have it */
         kernels()->add(row, m->token_types + (size_t)type * d, d);
     }
     kernels()->layernorm(row, NULL, m->embed_norm, m->embed_norm_bias, m->hp.eps, d, row);
@@ -150,6 +151,17 @@ void encoder_pool(const float *rows, int64_t n, size_t d, enum pooling pooling, 
     for (size_t c = 0; normalize && c < d; c++) {
         out[c] = (float)((double)out[c] * scale);
     }
+}
+
+float encoder_logit(const struct model *m, const float *state)
+{
+    size_t d = (size_t)m->hp.d_model;
+    double sum = (double)m->label_bias[0];
+    for (size_t i = 0; i < d; i++) {
+        float dot = kernels()->dot_f32(m->pooler + i * d, state, d);
+        sum += (double)m->label[i] * tanh((double)(dot + m->pooler_bias[i]));
+    }
+    return (float)sum;
 }
 
 /* One group on its way: by one worker alone, or by the team. */
@@ -226,18 +238,51 @@ static void chunk(const struct worker *w, const struct walk *k, int64_t layer, i
     }
 }
 
+/* When only the first token of each text is wanted, what follows the last attention is done for
+ * those rows alone: they move to the front. */
+static void keep_first_rows(const struct worker *w, struct walk *k)
+{
+    size_t d = (size_t)k->m->hp.d_model;
+    k->n = k->g.last - k->g.first;
+    for (int64_t i = 0; w->index == 0 && i < k->n; i++) {
+        size_t from = (size_t)k->s->starts[i] * d;
+        memmove(k->s->x + (size_t)i * d, k->s->x + from, d * sizeof(float));
+        memmove(k->s->attn + (size_t)i * d, k->s->attn + from, d * sizeof(float));
+        k->s->starts[i] = i;
+    }
+    team_barrier(w);
+}
+
+static void finish(const struct worker *w, const struct walk *k, bool first_only)
+{
+    const struct model *m = k->m;
+    const struct encoder_texts *t = k->t;
+    size_t d = (size_t)m->hp.d_model;
+    for (int i = k->g.first + w->index; i < k->g.last; i += w->count) {
+        const float *rows = k->s->x + (size_t)k->s->starts[i - k->g.first] * d;
+        if (t->second) {
+            t->out[i] = encoder_logit(m, rows);
+        } else {
+            encoder_pool(rows, first_only ? 1 : t->n_ids[i], d, t->pooling, t->normalize,
+                         t->out + (size_t)i * d);
+        }
+    }
+    team_barrier(w);
+}
+
 static int64_t chunk_rows(const struct walk *k)
 {
     int64_t chunks = (k->n + k->s->chunk - 1) / k->s->chunk;
     return (k->n + 12 * chunks - 1) / (12 * chunks) * 12;
 }
 
-static void encode(const struct worker *w, const struct walk *k)
+static void encode(const struct worker *w, struct walk *k)
 {
     const struct model *m = k->m;
     const struct space *s = k->s;
     int64_t d = m->hp.d_model, step = chunk_rows(k);
     float scale = 1.0f / sqrtf((float)m->hp.head_dim);
+    bool first_only = k->t->pooling == POOL_CLS;
     if (w->index == 0) {
         lay_starts(k);
     }
@@ -254,15 +299,15 @@ static void encode(const struct worker *w, const struct walk *k)
         op_attention_full(w, TYPE_F16, s->qkv, s->qkv + d, s->qkv + 2 * d, 3 * d, s->starts,
                           k->g.last - k->g.first, m->hp.n_heads, m->hp.head_dim, scale, s->attn, d);
         team_barrier(w);
+        if (first_only && layer + 1 == m->hp.n_layers) {
+            keep_first_rows(w, k);
+            step = chunk_rows(k);
+        }
         for (int64_t row = 0; row < k->n; row += step) {
             chunk(w, k, layer, row, k->n - row < step ? k->n - row : step);
         }
     }
-    for (int i = k->g.first + w->index; i < k->g.last; i += w->count) {
-        encoder_pool(s->x + s->starts[i - k->g.first] * d, k->t->n_ids[i], (size_t)d, k->t->pooling,
-                     k->t->normalize, k->t->out + (size_t)i * (size_t)d);
-    }
-    team_barrier(w);
+    finish(w, k, first_only);
 }
 
 static int64_t group_tokens(const struct encoder_texts *t, struct group g)
@@ -343,7 +388,7 @@ void encoder_embed(struct model *m, const struct encoder_texts *t)
         enc->t.n_ids += first;
         enc->t.second = t->second ? t->second + first : NULL;
         enc->t.n = t->n - first < PLAN_TEXTS ? t->n - first : PLAN_TEXTS;
-        enc->t.out += (size_t)first * d;
+        enc->t.out += (size_t)first * (t->second ? 1 : d);
         plan(enc);
         team_run(m->team, run_on_worker, enc);
     }

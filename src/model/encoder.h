@@ -10,11 +10,11 @@
 
 struct encoder;
 
-/* What is made of texts; `out` has a row of d_model floats each. */
+/* What is made of texts; `out` has a row of d_model floats each, or of pairs: a logit each. */
 struct encoder_texts {
     const int32_t *const *ids;
     const int64_t *n_ids;
-    const int64_t *second; /* where the second part of a pair begins; NULL: texts without one */
+    const int64_t *second; /* where the second part of a pair begins; NULL: texts, no pairs */
     int n;
     enum pooling pooling;
     bool normalize;
@@ -31,4 +31,6 @@ void encoder_embed_row(const struct model *m, int32_t id, int64_t pos, int64_t t
 /* The pool of n rows, normalised if asked for. */
 void encoder_pool(const float *rows, int64_t n, size_t d, enum pooling pooling, bool normalize,
                   float *out);
+/* A pair's logit from the state of its first token (BertForSequenceClassification's head). */
+float encoder_logit(const struct model *m, const float *state);
 #endif

@@ -12,8 +12,9 @@
 struct texts {
     const int32_t *const *ids;
     const int64_t *n_ids;
+    const int64_t *second; /* of pairs: where the second part begins; NULL: no pairs */
     enum pooling pooling;
-    float *out; /* [n][d_model] */
+    float *out; /* [n][d_model], or a logit for each pair */
 };
 
 static enum status check_texts(const struct model *m, const struct texts *t, int n, struct err *e)
@@ -92,6 +93,8 @@ static enum status encode_pack(struct model *m, const struct texts *t, int first
         m->starts[i - first] = p->n;
         for (int64_t k = 0; k < t->n_ids[i]; k++) {
             m->ids[p->n] = t->ids[i][k];
+            /* encoders: the row's token type */
+            m->logit_rows[p->n] = t->second && k >= t->second[i];
             m->pos[p->n++] = (int32_t)k;
         }
     }
@@ -101,7 +104,10 @@ static enum status encode_pack(struct model *m, const struct texts *t, int first
     p->cancel = NULL;
     enum status s = pass_run(m, e);
     size_t d = (size_t)m->hp.d_model;
-    for (int i = first; !s && i < last; i++) {
+    for (int i = first; !s && t->second && i < last; i++) {
+        t->out[i] = encoder_logit(m, m->x + (size_t)m->starts[i - first] * d);
+    }
+    for (int i = first; !s && !t->second && i < last; i++) {
         pool_rows(m->x + (size_t)m->starts[i - first] * d, 0, t->n_ids[i], t->n_ids[i], d,
                   t->pooling, t->out + (size_t)i * d);
     }
@@ -173,7 +179,7 @@ static enum status decode_pack(struct model *m, const struct texts *t, int first
 enum status model_embed(struct model *m, const int32_t *const *ids, const int64_t *n_ids,
                         int n_seqs, enum pooling pooling, bool normalize, float *out, struct err *e)
 {
-    struct texts t = {ids, n_ids, pooling, out};
+    struct texts t = {ids, n_ids, NULL, pooling, out};
     bool encoder = m->hp.is_encoder;
     enum status s = check_texts(m, &t, n_seqs, e);
     if (s || (!encoder && (s = embed_cache(m, &t, n_seqs, e)))) {
@@ -196,4 +202,24 @@ enum status model_embed(struct model *m, const int32_t *const *ids, const int64_
                normalize);
     }
     return OK;
+}
+
+enum status model_rank(struct model *m, const int32_t *const *ids, const int64_t *n_ids,
+                       const int64_t *second, int n_pairs, float *logits, struct err *e)
+{
+    struct texts t = {ids, n_ids, second, POOL_CLS, logits};
+    if (m->info.rank_problem) {
+        return err_set(e, ERR_UNSUPPORTED, weights_path(m->w), "%s", m->info.rank_problem);
+    }
+    enum status s = check_texts(m, &t, n_pairs, e);
+    if (!s && m->encoder) {
+        struct encoder_texts all = {ids, n_ids, second, n_pairs, POOL_CLS, false, logits};
+        encoder_embed(m, &all);
+        return OK;
+    }
+    for (int first = 0, last; !s && first < n_pairs; first = last) {
+        last = pack(m, &t, first, n_pairs, n_pairs);
+        s = encode_pack(m, &t, first, last, e);
+    }
+    return s;
 }

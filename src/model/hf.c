@@ -122,7 +122,7 @@ struct loader {
     struct weights *w;
     const struct hf_arch *arch;
     const json_t *weight_map; /* name -> file; NULL: one file holds all */
-    bool tied;
+    bool tied, head;          /* head: a classifier over the pooler is a part of the model */
     struct err *e;
 };
 
@@ -150,7 +150,8 @@ static enum status add_tensor(const struct loader *l, const char *path, struct s
     if (failed) {
         return no_memory(l->w, l->e);
     }
-    if (!n.name || (l->tied && strcmp(n.name, "output.weight") == 0)) {
+    if (!n.name || (l->tied && strcmp(n.name, "output.weight") == 0) ||
+        (!l->head && strncmp(n.name, "cls.", 4) == 0)) {
         return OK;
     }
     if (!safetensors_type(t->dtype, &n.t.type)) {
@@ -273,7 +274,11 @@ static enum status find_arch(const struct weights *w, const json_t *config,
         return err_set(e, ERR_FORMAT, path, "'model_type' is missing");
     }
     *out = hf_arch_find(type);
-    return *out ? OK : err_set(e, ERR_UNSUPPORTED, path, "model_type '%.80s'", type);
+    return *out ? OK
+                : err_set(e, ERR_UNSUPPORTED, path, "model_type '%.80s'%s", type,
+                          strcmp(type, "xlm-roberta") == 0
+                              ? ": its Unigram tokenizer and shifted positions are not computed"
+                              : "");
 }
 
 /* Directories of early sentence-transformers keep the model in a subfolder that the first module
@@ -292,6 +297,14 @@ static enum status find_base(struct weights *w, struct err *e)
     }
     json_decref(modules);
     return s;
+}
+
+/* Embedding models may carry a pooler that nothing reads: only a classifier's counts. */
+static bool is_classifier(const json_t *config)
+{
+    const json_t *archs = json_object_get(config, "architectures");
+    const char *name = json_string_value(json_array_get(archs, 0));
+    return name && strstr(name, "ForSequenceClassification");
 }
 
 enum status hf_open(struct weights *w, struct err *e)
@@ -321,6 +334,7 @@ enum status hf_open(struct weights *w, struct err *e)
     if (!s) {
         s = hf_read_tokens(w, config, e);
     }
+    l.head = is_classifier(config);
     if (!s) {
         s = load_tensors(&l);
     }

@@ -297,6 +297,24 @@ static enum status put_encoder_length(const struct reader *r)
     return hf_put_arch(r->w, r->arch, "context_length", meta_of_uint((uint64_t)longest), r->e);
 }
 
+/* What sentence-transformers puts behind a cross-encoder's logit. Logits are what is computed here;
+ * identity and sigmoid keep their order, anything else would be another ranking. */
+static enum status check_activation(const struct reader *r)
+{
+    const json_t *v = member(member(r->config, "sentence_transformers"), "activation_fn");
+    v = v ? v : member(r->config, "sbert_ce_default_activation_function");
+    const char *name = json_string_value(v);
+    const char *last = name ? strrchr(name, '.') : NULL;
+    last = last ? last + 1 : name;
+    if (!v || (last && (strcmp(last, "Identity") == 0 || strcmp(last, "Sigmoid") == 0))) {
+        return OK;
+    }
+    return err_set(r->e, ERR_UNSUPPORTED, r->file,
+                   "the activation '%.80s' behind a reranker's logit: Identity and Sigmoid are "
+                   "computed",
+                   name ? name : "no text");
+}
+
 static enum status put_encoder(const struct reader *r)
 {
     static const char *const gelu[] = {"gelu", NULL};
@@ -304,8 +322,8 @@ static enum status put_encoder(const struct reader *r)
     int64_t types = 0;
     enum status s;
     if ((s = require(r, "hidden_act", gelu)) ||
-        (s = require(r, "position_embedding_type", absolute)) || (s = put_sizes(r)) ||
-        (s = put_encoder_length(r)) ||
+        (s = require(r, "position_embedding_type", absolute)) || (s = check_activation(r)) ||
+        (s = put_sizes(r)) || (s = put_encoder_length(r)) ||
         (s = put_real(r, r->config, "layer_norm_eps", "attention.layer_norm_epsilon", 1e-12)) ||
         (s = hf_put_arch(r->w, r->arch, "attention.causal", meta_of_bool(false), r->e)) ||
         (s = get_count(r, r->config, "type_vocab_size", 2, &types))) {

@@ -45,6 +45,8 @@ static const struct pair encoder_whole[] = {
     {"embeddings.token_type_embeddings", "token_types"},
     {"embeddings.position_embeddings", "position_embd"},
     {"embeddings.LayerNorm", "token_embd_norm"},
+    {"pooler.dense", "cls"},
+    {"classifier", "cls.output"},
     {NULL, NULL},
 };
 

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { KEY_BYTES = 128 };
+enum { KEY_BYTES = 128, GGUF_POOL_RANK = POOL_LAST + 1 };
 
 struct reader {
     const struct weights *w;
@@ -219,11 +219,12 @@ static enum status read_rope(const struct reader *r, struct hparams *hp)
 static enum status read_pooling(const struct reader *r, struct hparams *hp)
 {
     int64_t pooling = POOL_NONE;
-    enum status s = read_int(r, "pooling_type", true, 0, POOL_LAST, &pooling);
+    enum status s = read_int(r, "pooling_type", true, 0, GGUF_POOL_RANK, &pooling);
     if (s) {
         return s;
     }
-    hp->pooling = (enum pooling)pooling; /* same numbers as GGUF: none, mean, cls, last */
+    /* Same numbers as GGUF: none, mean, cls, last. A reranker's head reads the first token. */
+    hp->pooling = pooling == GGUF_POOL_RANK ? POOL_CLS : (enum pooling)pooling;
     hp->normalize = true;
     char key[KEY_BYTES];
     make_key(r, "normalize_embeddings", key);

@@ -102,6 +102,7 @@ static enum status fill_info(struct model *m, struct err *e)
                                   .n_ctx_train = hp->n_ctx_train,
                                   .pooling = hp->pooling,
                                   .normalize = hp->normalize,
+                                  .rank_problem = "no head that scores pairs: not a reranker",
                                   .chat_template = chat};
     for (size_t i = 0; i < weights_count(m->w); i++) {
         const struct tensor *t = &weights_at(m->w, i)->t;

@@ -46,6 +46,8 @@ struct model_info {
     const char *arch; /* "llama" */
     const char *name; /* general.name or the file's name */
     bool is_encoder;  /* bert: embeds, does not generate */
+    /* NULL: an encoder with a head that scores pairs, see model_rank; else why it does not. */
+    const char *rank_problem;
     int64_t n_params, n_layers, d_model, n_heads, n_kv_heads, head_dim, d_ff, n_vocab;
     int64_t n_ctx_train;
     enum pooling pooling;
@@ -114,4 +116,9 @@ MUST_CHECK enum status model_forward(struct model *m, struct kv *kv, const struc
 MUST_CHECK enum status model_embed(struct model *m, const int32_t *const *ids, const int64_t *n_ids,
                                    int n_seqs, enum pooling pooling, bool normalize, float *out,
                                    struct err *e);
+
+/* Cross-encoder: the logit of each pair; ids are whole pairs with their special tokens, the second
+ * part (token type 1) begins at second[i]. ERR_UNSUPPORTED: the model has no head for it. */
+MUST_CHECK enum status model_rank(struct model *m, const int32_t *const *ids, const int64_t *n_ids,
+                                  const int64_t *second, int n_pairs, float *logits, struct err *e);
 #endif

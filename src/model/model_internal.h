@@ -69,6 +69,8 @@ struct model {
     const float *positions;   /* encoders: [n_ctx_train][d_model] */
     const float *token_types; /* encoders: [n_token_types][d_model]; NULL: none */
     const float *embed_norm, *embed_norm_bias;
+    /* Head of a cross-encoder, over the first token: tanh(pooler x + bias), then one label. */
+    const float *pooler, *pooler_bias, *label, *label_bias; /* label NULL: none */
     struct mat_entry *mats;
     size_t n_mats;
 

@@ -7,7 +7,7 @@ run "$hearth" --version; code 0; out '^hearth [0-9]+\.[0-9]+\.[0-9]+$'
 run "$hearth" version --json; code 0; json 'j["cores"] >= 1 and j["version"]'
 run "$hearth" help --json; code 0; json 'len(j["commands"]) >= 15'
 commands=$("$hearth" help --json | python3 -c 'import json, sys; print(*[c["name"] for c in json.load(sys.stdin)["commands"]])')
-for c in add ask chat search status remove embed generate tokenize models perplexity bench config help version; do
+for c in add ask chat search status remove embed rerank generate tokenize models perplexity bench config help version; do
     same "$(grep -cw "$c" <<<"$commands")" 1
 done
 for c in $commands; do
