@@ -7,7 +7,8 @@
 struct adding {
     struct cli *c;
     struct ui_progress bar;
-    json_t *events; /* with --json: what happened to each file that was not skipped */
+    json_t *events;     /* with --json: what happened to each file that was not skipped */
+    enum status failed; /* of the last file that failed */
 };
 
 static void on_event(void *ctx, const struct sync_event *ev)
@@ -18,6 +19,7 @@ static void on_event(void *ctx, const struct sync_event *ev)
     if (ev->action == SYNC_FAILED) {
         ui_progress_clear(&a->bar);
         ui_warn(&a->c->ui, "%s: %s", ev->uri, ev->why ? ev->why->message : "failed");
+        a->failed = ev->why ? ev->why->code : ERR_FORMAT;
     }
     if (told && a->c->json) {
         json_t *j = json_pack("{s:s, s:o}", "action", sync_action_name(ev->action), "uri",
@@ -161,6 +163,16 @@ static enum status add_to(struct cli *c, struct store *store, struct engine *emb
         print_report(c, &report);
     }
     json_decref(a.events);
+    if (s == ERR_NOT_FOUND && !c->hint) {
+        s = cli_hint(
+            c, e,
+            "check the name; hearth reads text, Markdown, HTML and PDF files and folders of them");
+    }
+    bool in_vain = report.n_added + report.n_changed + report.n_skipped + report.n_removed == 0;
+    if (!s && a.failed && in_vain) { /* some failures among many files are not one of the command */
+        c->reported = true;
+        s = a.failed;
+    }
     return s;
 }
 

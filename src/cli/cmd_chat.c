@@ -24,12 +24,9 @@ struct chat {
     const char *history_path;
 };
 
-static void show_commands(void)
-{
-    printf("  /sources  the passages that the last answer rests on\n"
-           "  /reset    forget the conversation\n"
-           "  /quit     leave (or ctrl-D)\n");
-}
+static const char *const commands_help = "  /sources  the passages that the last answer rests on\n"
+                                         "  /reset    forget the conversation\n"
+                                         "  /quit     leave (or ctrl-D)\n";
 
 /* The next line, without its newline; free() it. NULL at the end. */
 static char *next_line(struct chat *h)
@@ -115,28 +112,42 @@ static enum status one_turn(struct chat *h, const char *question, struct err *e)
     return s || h->last.refused ? s : remember(h, question, h->last.text, e);
 }
 
-/* A line that begins with '/': true when the chat goes on. */
-static bool command(struct chat *h, const char *line)
+static enum status show_sources(struct chat *h, struct err *e)
 {
-    if (strcmp(line, "/quit") == 0 || strcmp(line, "/exit") == 0) {
-        return false;
+    if (h->c->json) {
+        json_t *whole = answer_json(&h->last);
+        json_t *j = json_pack("{s:O}", "citations", json_object_get(whole, "citations"));
+        json_decref(whole);
+        return out_json(h->c, j, e);
     }
-    if (strcmp(line, "/sources") == 0) {
-        answer_print_sources(h->c, &h->last);
-        printf("\n");
+    answer_print_sources(h->c, &h->last);
+    printf("\n");
+    return OK;
+}
+
+/* A line that begins with '/'; clears *on when the chat ends. With --json only /sources has data to
+ * print, the rest is talk. */
+static enum status command(struct chat *h, const char *line, bool *on, struct err *e)
+{
+    enum status s = OK;
+    if (strcmp(line, "/quit") == 0 || strcmp(line, "/exit") == 0) {
+        *on = false;
+    } else if (strcmp(line, "/sources") == 0) {
+        s = show_sources(h, e);
     } else if (strcmp(line, "/reset") == 0) {
         (void)json_array_clear(h->history);
         session_reset(h->l.session);
         h->last = (struct answer){0};
         ui_say(&h->c->ui, "forgotten");
     } else {
+        FILE *to = h->c->json ? stderr : stdout;
         if (strcmp(line, "/help") != 0) {
-            printf("unknown command %s\n", line);
+            (void)fprintf(to, "unknown command %s\n", line);
         }
-        show_commands();
+        (void)fputs(commands_help, to);
     }
     (void)fflush(stdout);
-    return true;
+    return s;
 }
 
 static enum status loop(struct chat *h, struct err *e)
@@ -148,8 +159,9 @@ static enum status loop(struct chat *h, struct err *e)
             on = false;
         } else {
             char *text = line + strspn(line, " \t");
-            on = text[0] != '/' || command(h, text);
-            if (on && *text && text[0] != '/') {
+            if (*text == '/') {
+                s = command(h, text, &on, e);
+            } else if (*text) {
                 s = one_turn(h, text, e);
             }
         }

@@ -13,7 +13,8 @@ static const struct command table[COMMAND_COUNT] = {
             "Brings the library in line with the given files and folders (text, Markdown, HTML and\n"
             "PDF, recursively): new files are added, changed ones replaced, files that are gone taken\n"
             "out, unchanged ones skipped. Without a path it does so for everything added before.\n"
-            "ctrl-C loses nothing: the same command goes on from there.\n\n"
+            "ctrl-C loses nothing: the same command goes on from there. A file that cannot be read is\n"
+            "reported and kept in `hearth status`; the command fails when that is all there was.\n\n"
             "  hearth add ~/Documents\n"
             "  hearth add --dry-run manual.pdf notes/\n",
         .max_words = ANY, .cancels = true, .run = cmd_add},
@@ -45,7 +46,9 @@ static const struct command table[COMMAND_COUNT] = {
     [CMD_REMOVE] = {
         .name = "remove", .summary = "take documents out of the library",
         .usage = "remove [OPTIONS] PATH... | --all",
-        .help = "Takes out the documents of a file, a folder or a source; the files stay where they are.\n",
+        .help =
+            "Takes out the documents of a file, a folder or a source, and forgets the files there that\n"
+            "could not be read; the files themselves stay where they are.\n",
         .max_words = ANY, .cancels = true, .run = cmd_remove},
     [CMD_GENERATE] = {
         .name = "generate", .summary = "continue a prompt with the language model",

@@ -29,6 +29,24 @@ static enum status check_embedder(struct cli *c, struct cli_library *l, struct e
     return s;
 }
 
+/* A model without a template that can be run says so now, not at the first question. */
+static enum status check_template(struct cli *c, struct engine *generator, struct err *e)
+{
+    if (engine_info(generator)->has_template) {
+        return OK;
+    }
+    struct token_ids ids = {0};
+    json_t *vars = json_pack("{s:[]}", "messages");
+    enum status s = vars ? engine_chat_prompt(generator, vars, &ids, NULL, e)
+                         : err_set(e, ERR_MEMORY, NULL, "no memory for the prompt");
+    json_decref(vars);
+    token_ids_fini(&ids);
+    return s == ERR_MEMORY ? s
+                           : cli_hint(c, e,
+                                      "questions need a model with a chat template: name one with "
+                                      "--model; `hearth models` shows which have one");
+}
+
 enum status cli_library_open(struct cli *c, bool answers, struct cli_library *out, struct err *e)
 {
     double start = clock_ms();
@@ -48,6 +66,9 @@ enum status cli_library_open(struct cli *c, bool answers, struct cli_library *ou
     }
     if (!s && answers) {
         s = engines_generator(c, c->values[O_CTX].i, &out->generator, e);
+    }
+    if (!s && answers) {
+        s = check_template(c, out->generator, e);
     }
     if (!s && answers) {
         s = session_new(out->generator, &out->session, e);

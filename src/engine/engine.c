@@ -103,8 +103,10 @@ static void parse_template(struct engine *en)
                       "the model has no chat template");
         return;
     }
-    if (template_parse(source, strlen(source), &en->template, &en->template_error)) {
-        (void)err_prefix(&en->template_error, "chat template");
+    struct err e = {0};
+    if (template_parse(source, strlen(source), &en->template, &e)) {
+        (void)err_set(&en->template_error, e.code, en->info.path, "chat template: %s: %s", e.place,
+                      e.message);
     }
     en->info.has_template = en->template != NULL;
 }

@@ -31,10 +31,18 @@ run "$hearth" status; code 0; out 'fake\.pdf'
 rm docs/fake.pdf docs/noise.txt docs/empty.txt
 run "$hearth" add docs; code 0
 run "$hearth" status --json; json 'j["failures"] == []'
-mkdir nothing && printf 'x' >nothing/file.xyz123
-mkdir vacant
+mkdir nothing && printf 'x' >nothing/file.xyz123 && printf '\x7fELF\x01\x00' >nothing/program
+mkdir vacant alone && printf 'not a pdf at all' >alone/fake.pdf && head -c 4000 /dev/urandom >alone/noise.txt
 run "$hearth" add nowhere; code 3; err 'nowhere'
-run "$hearth" add vacant; code 3; err 'vacant'
+run "$hearth" add vacant; code 3; err 'vacant: no file here that hearth can read'; err 'reads text, Markdown, HTML and PDF'
+run "$hearth" add nothing; code 3; err 'nothing: no file here that hearth can read \(2 of other kinds\)'
+run "$hearth" add nothing/program; code 3; err 'nothing/program: no file here'
+# one bad file among good ones is reported; when there is nothing else, the command fails with its reason's code
+run "$hearth" add alone/fake.pdf; code 6; err 'alone/fake\.pdf: not a PDF: it does not begin with %PDF-'; out '0 added.* 1 failed'
+run "$hearth" add alone/noise.txt --json; code 7; json 'j["report"]["failed"] == 1 and j["events"][0]["code"] == "unsupported"'
+run "$hearth" add docs alone; code 0; out '2 failed'
+run "$hearth" remove alone; code 0; out '^0 documents removed, 2 failures forgotten$'; run "$hearth" remove alone; code 3
+run "$hearth" status --json; json 'j["failures"] == [] and j["documents"] == 2'
 
 # an index that is damaged mends itself
 printf 'garbage' >library/vectors.bin

@@ -39,6 +39,9 @@ code 0; out 'Paris.*\[1\]'; out '"Paris is the capital'; out 'unknown command /n
 runs $'What is the capital of France?\nAnd its second largest city?\n' "$hearth" chat --json
 code 0; same "$(wc -l <"$work/.out")" 2
 same "$(sed -n 1p "$work/.out" | python3 -c 'import json, sys; print("Paris" in json.load(sys.stdin)["answer"])')" True
+runs $'What is the capital of France?\n/sources\n/nonsense\n/help\n/reset\n' "$hearth" chat --json
+code 0; same "$(wc -l <"$work/.out")" 2; err 'unknown command /nonsense'
+same "$(sed -n 2p "$work/.out" | python3 -c 'import json, sys; print(json.load(sys.stdin)["citations"][0]["quote"][:5])')" Paris
 
 # the same in a namespace without a network
 if unshare -n true 2>/dev/null; then

@@ -159,4 +159,18 @@ PY
 run "$hearth" models plain.gguf --json; json 'j[0]["template"] is False'
 run "$hearth" generate --model plain.gguf --prompt x; code 7; err 'template'; err '--raw'
 run "$hearth" generate --model plain.gguf --raw --prompt 'The capital of France is' --max-tokens 2; code 0; out 'Paris'
+# ask and chat say so before the first question; a template that cannot be run is named with its file and line
+export HEARTH_HOME=$work/library
+run "$hearth" add "$src/examples/capital"; code 0
+for c in 'ask x' chat; do
+    run "$hearth" $c --model plain.gguf; code 7; err 'plain\.gguf: the model has no chat template'; err 'hearth models'
+done
+python3 - "$smol" <<'PY'
+import sys
+data = bytearray(open(sys.argv[1], "rb").read())
+at = data.index(b"tokenizer.chat_template") + 23 + 4 + 8
+data[at:at + 21] = b"{% for x in %}{{ y }}"
+open("broken.gguf", "wb").write(data)
+PY
+run "$hearth" ask --model broken.gguf x; code 6; err 'broken\.gguf: chat template: template line 1: '
 finish

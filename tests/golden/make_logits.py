@@ -91,7 +91,7 @@ def dequantised():
 
 def llama(**more):
     import llama_cpp
-    return llama_cpp.Llama(str(GGUF), n_ctx=512, n_batch=512, logits_all=False, verbose=False, n_threads=2, **more)
+    return llama_cpp.Llama(str(GGUF), **{"n_ctx": 512, "n_batch": 512, "verbose": False, "n_threads": 2, **more})
 
 
 def top(row, n=10):
