@@ -31,22 +31,22 @@ def export(path):
         def forward(self, input_ids, attention_mask, token_type_ids):
             return model(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids).last_hidden_state
 
-    ids = torch.ones(2, 8, dtype=torch.long)
+    ids = torch.full((2, 8), 7, dtype=torch.long)  # no tensor may be given twice: the exporter would take both for one input
     names = ["input_ids", "attention_mask", "token_type_ids"]
     b, n = torch.export.Dim("b"), torch.export.Dim("n", min=2, max=512)
     shape = {0: b, 1: n}
-    program = torch.onnx.export(Graph(), (ids, ids, torch.zeros_like(ids)), input_names=names, output_names=["last_hidden_state"],
+    program = torch.onnx.export(Graph(), (ids, torch.ones_like(ids), torch.zeros_like(ids)), input_names=names, output_names=["last_hidden_state"],
                                 dynamic_shapes=(shape, shape, shape), dynamo=True)
     program.save(path)
 
 
 def onnx_session(int8):
     import onnxruntime as ort
-    path = os.path.join(out_dir, "minilm.onnx")
+    path = os.path.join(out_dir, "minilm-embed.onnx")
     if not os.path.exists(path):
         export(path)
     if int8:
-        quantised = os.path.join(out_dir, "minilm-int8.onnx")
+        quantised = os.path.join(out_dir, "minilm-embed-int8.onnx")
         if not os.path.exists(quantised):
             from onnxruntime.quantization import QuantType, quantize_dynamic
             quantize_dynamic(path, quantised, weight_type=QuantType.QInt8, per_channel=True)

@@ -70,6 +70,11 @@ def embed(n):
     return made
 
 
+def rerank():
+    return {"hearth": lambda: sides.rerank_hearth(o), "hearth int8": lambda: sides.rerank_hearth(o, ["--embed-precision", "int8"]),
+            **{e: lambda e=e: sides.rerank_peer(e, o) for e in ("onnx", "onnx-int8", "torch", "torch-bf16")}}
+
+
 def masked(row):
     """Our side with instruction sets masked."""
     flags = open("/proc/cpuinfo").read() if os.path.exists("/proc/cpuinfo") else ""
@@ -105,6 +110,7 @@ ROWS = [
     ("first", "start-up, SmolLM2 Q4_1", 5, True, lambda: {"hearth": lambda: sides.start_hearth(o), "llama.cpp": lambda: sides.start_llama(o)}),
     ("embed", "MiniLM, 128-token texts", 5, True, embed(128)),
     ("embed", "MiniLM, 256-token texts", 5, False, embed(256)),
+    ("rerank", "MiniLM-sized reranker, 20 pairs of 200 tokens", 5, True, rerank),
     ("ingest", "ingest, PostgreSQL manual", 1, False, lambda: {"hearth": lambda: sides.ingest(o)}),
     ("isa", "masked: SmolLM2-135M Q4_1", 3, False, masked(lambda: sides.DEMO)),
     ("isa", "masked: Llama-3.2-1B shape Q4_K_M", 2, False, masked(big("Q4_K_M"))),

@@ -212,6 +212,48 @@ def embed_peer(engine, path, o):
     return {"texts/s": max(j["texts_per_s"]), "query ms": j["query_ms"]}
 
 
+# ---- pairs to scores
+
+def reranker():
+    """A MiniLM-sized cross-encoder with a random head."""
+    path = OUT / "minilm-rerank"
+    if not (path / "config.json").exists():
+        run([PY, str(ROOT / "bench/make_reranker.py"), "--base", MINILM, "--out", str(path)])
+    return str(path)
+
+
+def request(n_tokens, n=20):
+    """A query and n documents from the manual, each pair of n_tokens word pieces."""
+    path = OUT / f"request-{n}x{n_tokens}.json"
+    if not path.exists():
+        from tokenizers import Tokenizer
+        tok = Tokenizer.from_file(os.path.join(MINILM, "tokenizer.json"))
+        tok.no_truncation()
+        tok.no_padding()
+        query = "how do I create an index concurrently in a large database without blocking?"
+        room = n_tokens - len(tok.encode(query).ids) - 1
+        documents = []
+        for line in open(texts(256)):
+            ids = tok.encode(json.loads(line)["text"], add_special_tokens=False).ids[:room]
+            text = tok.decode(ids)
+            if len(tok.encode(text, add_special_tokens=False).ids) == room:
+                documents.append(text)
+        path.write_text(json.dumps({"query": query, "documents": documents[:n]}))
+    return str(path)
+
+
+def rerank_hearth(o, extra=()):
+    j = parse(run([HEARTH, "bench", "--model", reranker(), "--file", request(200), "--repeats", "5", "--threads", str(o.threads), "--json", *o.ours, *extra]))
+    r = j["rows"][0]
+    return {"request ms": 1e3 * min(r["seconds"]), "machine": {"request ms": {**beside(r), "ceiling": 1e3 * r["tokens"] / r["ceiling"]}}, "isa": j["isa"]}
+
+
+def rerank_peer(engine, o):
+    j = parse(run([PY, str(ROOT / "bench/peer_rerank.py"), "--engine", engine, "--model", reranker(), "--request", request(200), "--threads",
+                   str(o.threads)]))
+    return {"request ms": 1e3 * min(j["seconds"])}
+
+
 # ---- documents to a library
 
 def ingest(o):

@@ -9,7 +9,7 @@ enum { BENCH_MAX_REPEATS = 100, BENCH_MAX_ROWS = 256 };
 
 /* One test, measured several times. */
 struct bench_row {
-    const char *test;                  /* "prompt", "generate", "embed", "query" */
+    const char *test;                  /* "prompt", "generate", "embed", "query", "rerank" */
     int64_t n_tokens, depth, n_texts;  /* of one run; depth: tokens there before; texts: embed */
     double seconds[BENCH_MAX_REPEATS]; /* sorted once the row is finished */
     int n;

@@ -22,6 +22,13 @@ out '^  prompt +16 +0 .*%'; out '^  generate +2 +0 .*%'; out '^  BF16 +9 matrice
 run "$hearth" bench --model "$tiny/llama" --prompt 16 --gen 0 --repeats 1 --exact; code 0; out 'slow: no packed path'
 run "$hearth" bench --model "$tiny/bert-mean" --prompt 12 --repeats 2 --json; code 0
 json '[r["test"] for r in j["rows"]] == ["embed", "query"] and j["kv_type"] is None and j["rows"][0]["texts"] == 32'
+run "$hearth" bench --model "$tiny/bert-rerank" --prompt 50,30 --repeats 2 --json; code 0
+json '[(r["test"], r["texts"]) for r in j["rows"]] == [("rerank", 20)] * 2 and 20 * 3 < j["rows"][0]["tokens"] <= 20 * 64'
+echo '{"query":"dog","documents":["rows","the lazy dog"]}' >request
+run "$hearth" bench --model "$tiny/bert-rerank" --file request --repeats 2 --json; code 0
+json '[(r["test"], r["texts"], r["tokens"]) for r in j["rows"]] == [("rerank", 2, 12)]'
+echo '{"query":"dog","documents":["rows",7]}' >request
+run "$hearth" bench --model "$tiny/bert-rerank" --file request; code 6; err 'expected \{"query"'
 
 run "$hearth" bench --model "$tiny/llama" --prompt 0 --gen 0; code 2; err 'nothing to measure'
 run "$hearth" bench --model "$tiny/llama" --prompt 12,x; code 2; err "'12,x' is no number from 0 to"
