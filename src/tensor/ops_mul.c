@@ -236,6 +236,45 @@ enum {
     TILE_FLOATS = PANEL_TOKENS * 2 * STRIP_ROWS
 };
 
+/* What the next step reads of each strip: asked for bit by bit while the panels pass, since it
+ * comes from memory, and the first panel (or unpacking) would wait for it: 5 to 8 % of a prompt on
+ * matrices that no cache holds. For fewer panels it would be too much at once. */
+enum { AHEAD_PANELS = 4 };
+struct ahead {
+    struct strip w[2];
+    size_t value_lines, factor_lines; /* of each strip */
+};
+
+static struct ahead ahead_of(const struct product *p, size_t strip, size_t g, size_t n,
+                             size_t panels)
+{
+    const struct mat_form *form = &p->m->form;
+    struct ahead a = {.w = {{0}}};
+    if (g >= p->groups) { /* of the next pair */
+        strip += 2, g = 0;
+    }
+    if (panels >= AHEAD_PANELS && strip + 1 < mat_strips(p->m)) {
+        a.w[0] = strip_at(p, strip, g);
+        a.w[1] = strip_at(p, strip + 1, g);
+        a.value_lines = strip_value_bytes(form, n) / 64;
+        a.factor_lines = (form->bits == 16 ? 64 : n * factor_bytes(form)) / 64;
+    }
+    return a;
+}
+
+/* The i-th of n parts. */
+static void ask_ahead(const struct ahead *a, size_t i, size_t n)
+{
+    for (size_t s = 0; s < 2; s++) {
+        for (size_t k = a->value_lines * i / n; k < a->value_lines * (i + 1) / n; k++) {
+            __builtin_prefetch(a->w[s].values + k * 64, 0, 2);
+        }
+        for (size_t k = a->factor_lines * i / n; k < a->factor_lines * (i + 1) / n; k++) {
+            __builtin_prefetch(a->w[s].factors + k * 64, 0, 2);
+        }
+    }
+}
+
 /* A pair of strips (or the last one) times panels [first, last), whose sums live in `tiles`. */
 static void mul_pair(const struct product *p, size_t strip, int n_strips, size_t first, size_t last,
                      float *tiles)
@@ -261,10 +300,12 @@ static void mul_pair(const struct product *p, size_t strip, int n_strips, size_t
             }
         }
         float *tile = tiles;
+        struct ahead next = ahead_of(p, strip, g + n, step, last - first);
         for (size_t i = first; i < last; i++, tile += TILE_FLOATS) {
             struct act_panel x = panel_from(panel_at(p->a, &p->panels, p->groups, i), g);
             size_t token = panel_begin(&p->panels, i), tokens = (size_t)x.nt / p->panels.step;
             x.groups = n;
+            ask_ahead(&next, i - first, last - first);
             if (g + n == p->groups) {
                 expect_tile(p, strip, token, tokens);
             }
