@@ -30,7 +30,7 @@
  * the accumulators need scaling hardly ever.
  *
  * Chunks merge in ascending order: the state with the lower peak is scaled down to the other's. */
-enum { ATTN_QUERIES = 32, ATTN_MAX_DIM = 256, ATTN_CHUNK = 256, VALUE_MOST = 8191 };
+enum { ATTN_QUERIES = 32, ATTN_MAX_DIM = 256, ATTN_CHUNK = 256, VALUE_MOST = 8191, ATTN_AHEAD = 2 };
 
 /* Queries that attend together: heads of one group (they share keys and values) times rows. Arrays
  * have ATTN_QUERIES entries; those past n see nothing (lo = hi = 0) and hold zeros. */
@@ -44,7 +44,8 @@ struct attn_tile {
     float q_scale[ATTN_QUERIES]; /* a unit of y in powers of two */
     int32_t lo[ATTN_QUERIES];    /* query i sees positions lo <= p < hi */
     int32_t hi[ATTN_QUERIES];
-    int32_t full_lo, full_hi;  /* largest lo and smallest hi of the n queries */
+    int32_t full_lo, full_hi; /* largest lo and smallest hi of the n queries */
+    int ahead; /* sections that follow those of attn_chunk: to be fetched, not seen; else zero */
     float peak[ATTN_QUERIES];  /* ref, -INFINITY at first */
     float total[ATTN_QUERIES]; /* zero at first */
     float *acc;                /* [ATTN_QUERIES][head_dim], zero at first */
@@ -161,7 +162,8 @@ struct kernels {
     void (*attn_query)(struct attn_tile *t, int i, const float *x, float scale);
     /* Lets the tile's queries see one chunk, or the part of it that any of them sees: n sections of
      * positions pos, pos + 32, ... (at most ATTN_CHUNK / KV_BLOCK), and merges what they saw into
-     * the tile. The result of a query does not depend on the others in the tile. */
+     * the tile. t->ahead more sections (at most ATTN_AHEAD) stand behind them. The result of a
+     * query does not depend on the others in the tile. */
     void (*attn_chunk)(struct attn_tile *t, const uint8_t *const *sections, int n, int32_t pos);
     /* Merges the state (peak2, total2, acc2[d]) of a later chunk into an earlier one's. */
     void (*attn_merge)(float *peak, float *total, float *acc, float peak2, float total2,

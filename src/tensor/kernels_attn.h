@@ -5,14 +5,15 @@
  * t's low bits v_seen(lo, hi, s): lo <= s < hi; v_keep(m, v) = m ? v : 0; v_else(m, a, b) = m ? a :
  * b v_any(a, b): a > b in some lane vi_load vi_set vi_spread(p): 32 bits to every lane; vi_dot(acc,
  * a, b): acc += the two products of int16 in each lane; vi_pairs(even, odd): int32 to pairs of
- * int16; vi_store16(p, v): to LANES int16; vi_widen(p): int8 to int16 and SLOTS, WIDE: see
- * many_scores and mix_section.
+ * int16; vi_store16(p, v): to LANES int16; vi_widen(p): int8 to int16; v_halves(p): LANES f16;
+ * v_low, v_high(a, b, n) and fold_order: see fold; and SLOTS, WIDE: see many_scores and
+ * mix_section.
  *
  * Two ways to score, with the same bits (kernels.h). many: lanes are queries, a key's pair of
- * columns is spread to all of them; maxima and sums need no step across lanes. few, up to FEW
- * queries (decoding): lanes are slots, queries are spread, so that no lane idles. Both mix values
- * with columns in lanes. Keys and values are used where they lie; 8-bit ones are widened on the
- * stack, once per section and tile.
+ * columns is spread to all of them; maxima and sums need no step across lanes. Its 8-bit keys and
+ * values are widened on the stack, once per section and tile. few, up to FEW queries (decoding):
+ * lanes are slots, queries are spread, so that no lane idles: kernels_attn_few.h. Both mix values
+ * with columns in lanes.
  *
  * Rejected: float products after conversion to floats, which take twice the time (4 times with the
  * conversion when few queries share a section); int8 weights or keys for the 16-bit cache, whose
@@ -47,6 +48,25 @@ INLINE float tree_max(V v)
     for (int n = LANES / 2; n; n /= 2) {
         for (int i = 0; i < n; i++) {
             x[i] = x[i] > x[i + n] ? x[i] : x[i + n];
+        }
+    }
+    return x[0];
+}
+
+/* LANES vectors to one: lane i is the tree_max or tree_sum of x[fold_order[i]]. v_low and v_high
+ * take the lower and upper n of every 2 n lanes. */
+INLINE V fold(const bool most, V *x)
+{
+#pragma GCC unroll 4
+    for (int n = LANES / 2; n; n /= 2) {
+#pragma GCC unroll 8
+        for (int i = 0; i < n; i++) {
+            V low = v_low(x[i], x[i + n], n), high = v_high(x[i], x[i + n], n);
+            if (most) {
+                x[i] = v_max(low, high);
+            } else {
+                x[i] = low + high;
+            }
         }
     }
     return x[0];
@@ -199,7 +219,7 @@ static void attn_query(struct attn_tile *t, int i, const float *x, float scale)
     }
 }
 
-/* A section as 16-bit numbers. */
+/* A section as 16-bit numbers, for many queries. */
 struct section {
     const int16_t *keys, *values;           /* [d / 2][32][2], [16][d][2] */
     const float *key_scales, *value_scales; /* [groups][32] */
@@ -219,8 +239,8 @@ static void widen(const uint8_t *part, size_t d, int16_t *numbers, float *scales
     for (size_t i = 0; i < KV_BLOCK * d; i += 2 * LANES) {
         vi_store(numbers + i, vi_widen((const int8_t *)part + i));
     }
-    for (size_t i = 0; i < KV_BLOCK * (d / GROUP); i++) {
-        scales[i] = load_f16(part + KV_BLOCK * d + 2 * i);
+    for (size_t i = 0; i < KV_BLOCK * (d / GROUP); i += LANES) {
+        v_store(scales + i, v_halves(part + KV_BLOCK * d + 2 * i));
     }
 }
 
@@ -253,9 +273,36 @@ struct state {
     float factor[ATTN_MAX_DIM / GROUP][ATTN_QUERIES];
 };
 
-/* acc += weights x values for NQ queries and NC * LANES columns. */
-INLINE void mix(const int NQ, const int NC, const int32_t *w, size_t per_query, size_t per_pair,
-                const float *factor, const int16_t *values, size_t d, float *acc)
+/* Numbers 2 * LANES from i on, widened if they are bytes. */
+INLINE VI load_numbers(const bool bytes, const void *part, size_t i)
+{
+    return bytes ? vi_widen((const int8_t *)part + i) : vi_load((const int16_t *)part + i);
+}
+
+INLINE V load_scales(const bool bytes, const uint8_t *scales, size_t i)
+{
+    return bytes ? v_halves(scales + 2 * i) : v_load((const float *)(const void *)scales + i);
+}
+
+/* Asks for what load_numbers will read of a later part. */
+INLINE void fetch_numbers(const bool bytes, const void *part, size_t i)
+{
+    const uint8_t *p = part;
+    __builtin_prefetch(p + (bytes ? i : 2 * i), 0, 2); /* into the second level */
+}
+
+/* The weights of a section: w[group][query][pair] with these strides, and a factor for each. */
+struct mixing {
+    const int32_t *w;
+    size_t per_query, per_pair, per_group;
+    const float *factor;
+    size_t per_factor; /* from group to group */
+};
+
+/* acc += weights x values for NQ queries and NC * LANES columns. `ahead`: values that come later,
+ * or NULL. */
+INLINE void mix(const int NQ, const int NC, const bool bytes, const struct mixing *m, size_t g,
+                const void *values, const void *ahead, size_t d, size_t column, float *acc)
 {
     VI a[8][4];
 #pragma GCC unroll 8
@@ -265,15 +312,19 @@ INLINE void mix(const int NQ, const int NC, const int32_t *w, size_t per_query, 
             a[i][c] = vi_set(0);
         }
     }
-    for (size_t p = 0; p < PAIRS; p++, values += 2 * d, w += per_pair) {
+    const int32_t *w = m->w + g * m->per_group;
+    for (size_t p = 0, at = 2 * column; p < PAIRS; p++, at += 2 * d, w += m->per_pair) {
         VI v[4];
 #pragma GCC unroll 4
-        for (int c = 0; c < NC; c++) {
-            v[c] = vi_load(values + 2 * LANES * c);
+        for (size_t c = 0; c < (size_t)NC; c++) {
+            v[c] = load_numbers(bytes, values, at + 2 * LANES * c);
+            if (ahead && (!bytes || c % 2 == 0)) {
+                fetch_numbers(bytes, ahead, at + 2 * LANES * c);
+            }
         }
 #pragma GCC unroll 8
         for (int i = 0; i < NQ; i++) {
-            VI weight = vi_spread(w + (size_t)i * per_query);
+            VI weight = vi_spread(w + (size_t)i * m->per_query);
 #pragma GCC unroll 4
             for (int c = 0; c < NC; c++) {
                 vi_dot(a[i][c], v[c], weight);
@@ -282,34 +333,31 @@ INLINE void mix(const int NQ, const int NC, const int32_t *w, size_t per_query, 
     }
 #pragma GCC unroll 8
     for (int i = 0; i < NQ; i++) {
-        V f = v_set(factor[i]);
+        V f = v_set(m->factor[g * m->per_factor + (size_t)i]);
 #pragma GCC unroll 4
         for (int c = 0; c < NC; c++) {
-            float *to = acc + (size_t)i * d + (size_t)c * LANES;
+            float *to = acc + (size_t)i * d + column + (size_t)c * LANES;
             v_store(to, v_fma(v_float(a[i][c]), f, v_load(to)));
         }
     }
 }
 
-/* Up to 4 queries of the state and all columns; in tiles of 4 x 4 registers where there are WIDE
- * many, else 4 x 2. */
-INLINE void mix_section(const int NQ, struct state *st, const struct section *s, int i,
-                        const int32_t *w, size_t per_query, size_t per_pair, size_t per_group)
+/* Up to 4 queries and all columns, in groups of `group`; in tiles of 4 x 4 registers where there
+ * are WIDE many, else 4 x 2. */
+INLINE void mix_section(const int NQ, const bool bytes, const struct mixing *m, const void *values,
+                        const void *ahead, size_t d, size_t group, float *acc)
 {
-    for (size_t g = 0; g < s->groups; g++, w += per_group) {
-        const float *factor = st->factor[g] + i;
-        for (size_t c = g * s->group, end = c + s->group; c < end;) {
-            const int16_t *values = s->values + 2 * c;
-            float *acc = st->acc + (size_t)i * s->d + c;
+    for (size_t g = 0, c = 0; c < d; g++) {
+        for (size_t end = c + group; c < end;) {
             size_t left = end - c;
             if (WIDE && left >= 4 * LANES) {
-                mix(NQ, 4, w, per_query, per_pair, factor, values, s->d, acc);
+                mix(NQ, 4, bytes, m, g, values, ahead, d, c, acc);
                 c += 4 * LANES;
             } else if (left >= 2 * LANES) {
-                mix(NQ, 2, w, per_query, per_pair, factor, values, s->d, acc);
+                mix(NQ, 2, bytes, m, g, values, ahead, d, c, acc);
                 c += 2 * LANES;
             } else {
-                mix(NQ, 1, w, per_query, per_pair, factor, values, s->d, acc);
+                mix(NQ, 1, bytes, m, g, values, ahead, d, c, acc);
                 c += LANES;
             }
         }
@@ -463,49 +511,31 @@ static void many_section(const struct attn_tile *t, struct state *st, const stru
         }
     }
     for (int i = 0; i < t->n; i += 4) {
-        mix_section(4, st, s, i, st->w + i, 1, ATTN_QUERIES, PAIRS * ATTN_QUERIES);
+        struct mixing m = {st->w + i,         1,           ATTN_QUERIES, PAIRS * ATTN_QUERIES,
+                           st->factor[0] + i, ATTN_QUERIES};
+        mix_section(4, false, &m, s->values, NULL, s->d, s->group, st->acc + (size_t)i * s->d);
     }
 }
 
-/* Scores of NQ queries from i on with all slots, two registers of slots at a time. */
-INLINE void few_scores(const int NQ, const struct attn_tile *t, const struct section *s, int i,
-                       float *y)
+#include "tensor/kernels_attn_few.h"
+
+static void attn_merge(float *peak, float *total, float *acc, float peak2, float total2,
+                       const float *acc2, size_t d)
 {
-    for (size_t g = 0; g < s->groups; g++) {
-        for (size_t slot = 0; slot < KV_BLOCK; slot += 2 * LANES) {
-            const int16_t *q = t->q + (g * s->group / 2 * ATTN_QUERIES + (size_t)i) * 2;
-            const int16_t *k = s->keys + (g * s->group / 2 * KV_BLOCK + slot) * 2;
-            VI a[4][2];
-#pragma GCC unroll 4
-            for (int j = 0; j < NQ; j++) {
-                a[j][0] = a[j][1] = vi_set(0);
-            }
-            for (size_t c = 0; c < s->group; c += 2, q += 2 * ATTN_QUERIES, k += 2 * KV_BLOCK) {
-                VI k0 = vi_load(k), k1 = vi_load(k + 2 * LANES);
-#pragma GCC unroll 4
-                for (int j = 0; j < NQ; j++) {
-                    VI x = vi_spread(q + 2 * j);
-                    vi_dot(a[j][0], k0, x);
-                    vi_dot(a[j][1], k1, x);
-                }
-            }
-#pragma GCC unroll 4
-            for (int j = 0; j < NQ; j++) {
-#pragma GCC unroll 2
-                for (size_t h = 0; h < 2; h++) {
-                    size_t at = slot + h * LANES;
-                    float *to = y + (size_t)j * KV_BLOCK + at;
-                    V x = v_float(a[j][h]), scale = v_load(s->key_scales + g * KV_BLOCK + at);
-                    v_store(to, v_fma(x, scale, g ? v_load(to) : v_set(0)));
-                }
-            }
-        }
+    float most = *peak > peak2 ? *peak : peak2; /* 0 for the state that has seen nothing */
+    V shrink = v_set(*total > 0 ? exp2_one(*peak - most) : 0);
+    V grow = v_set(total2 > 0 ? exp2_one(peak2 - most) : 0);
+    *peak = most;
+    *total = fmaf(total2, v_first(grow), *total * v_first(shrink));
+    for (size_t i = 0; i < d; i += LANES) {
+        v_store(acc + i, v_fma(v_load(acc2 + i), grow, v_load(acc + i) * shrink));
     }
 }
 
 /* Scores y[32] of query i to exp2(score - peak) in place. Returns what they count in the state; 0:
  * the query sees nothing here. */
-INLINE float few_chances(const struct attn_tile *t, struct state *st, int i, int32_t pos, float *y)
+INLINE float exact_chances(const struct attn_tile *t, struct state *st, int i, int32_t pos,
+                           float *y)
 {
     enum { N = KV_BLOCK / LANES };
     static const int32_t steps[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
@@ -554,78 +584,6 @@ INLINE float few_chances(const struct attn_tile *t, struct state *st, int i, int
     return grow;
 }
 
-/* p[32] of query i to integer weights w[32], each group of columns with its own. */
-INLINE void few_weights(struct state *st, const struct section *s, int i, float grow,
-                        const float *p, int16_t *w, size_t per_group)
-{
-    enum { N = KV_BLOCK / LANES };
-    for (size_t g = 0; g < s->groups; g++) {
-        V x[N], high = v_set(0);
-#pragma GCC unroll 8
-        for (int j = 0; j < N; j++) { /* an unwritten slot's scale may be anything */
-            V chance = v_load(p + j * LANES);
-            x[j] = v_keep(v_above(chance, v_set(0)),
-                          chance * v_load(s->value_scales + g * KV_BLOCK + j * LANES));
-            high = v_max(x[j], high);
-        }
-        float top = tree_max(high);
-        V inverse = v_set(top > 1e-30f ? VALUE_MOST / top : 0);
-        st->factor[g][i] = top * (1.0f / VALUE_MOST) * grow;
-#pragma GCC unroll 8
-        for (int j = 0; j < N; j++) {
-            vi_store16(w + g * per_group + j * LANES, v_round(x[j] * inverse));
-        }
-    }
-}
-
-INLINE void few_section(const int NQ, const struct attn_tile *t, struct state *st,
-                        const struct section *s, int i, int32_t pos)
-{
-    int16_t *w = (int16_t *)(void *)st->w; /* [group][query][32] */
-    few_scores(NQ, t, s, i, st->y);
-    for (int j = 0; j < NQ; j++) {
-        float *y = st->y + j * KV_BLOCK;
-        float grow = few_chances(t, st, i + j, pos, y);
-        few_weights(st, s, i + j, grow, y, w + j * KV_BLOCK, (size_t)NQ * KV_BLOCK);
-    }
-    mix_section(NQ, st, s, i, st->w, PAIRS, 1, (size_t)NQ * PAIRS);
-}
-
-static void few_queries(const struct attn_tile *t, struct state *st, const struct section *s,
-                        int32_t pos)
-{
-    int i = 0;
-    for (; i + 4 <= t->n; i += 4) {
-        few_section(4, t, st, s, i, pos);
-    }
-    switch (t->n - i) {
-    case 3:
-        few_section(3, t, st, s, i, pos);
-        break;
-    case 2:
-        few_section(2, t, st, s, i, pos);
-        break;
-    case 1:
-        few_section(1, t, st, s, i, pos);
-        break;
-    default:
-        break;
-    }
-}
-
-static void attn_merge(float *peak, float *total, float *acc, float peak2, float total2,
-                       const float *acc2, size_t d)
-{
-    float most = *peak > peak2 ? *peak : peak2; /* 0 for the state that has seen nothing */
-    V shrink = v_set(*total > 0 ? exp2_one(*peak - most) : 0);
-    V grow = v_set(total2 > 0 ? exp2_one(peak2 - most) : 0);
-    *peak = most;
-    *total = fmaf(total2, v_first(grow), *total * v_first(shrink));
-    for (size_t i = 0; i < d; i += LANES) {
-        v_store(acc + i, v_fma(v_load(acc2 + i), grow, v_load(acc + i) * shrink));
-    }
-}
-
 /* A section of an F32 cache, for exact checks: float weights and values. */
 static void exact_section(const struct attn_tile *t, struct state *st, const uint8_t *bytes,
                           int32_t pos)
@@ -641,7 +599,7 @@ static void exact_section(const struct attn_tile *t, struct state *st, const uin
             }
             v_store(st->y + s, y);
         }
-        float grow = few_chances(t, st, i, pos, st->y), *acc = st->acc + (size_t)i * d;
+        float grow = exact_chances(t, st, i, pos, st->y), *acc = st->acc + (size_t)i * d;
         int32_t first = t->lo[i] > pos ? t->lo[i] - pos : 0, last = t->hi[i] - pos;
         last = last < KV_BLOCK ? last : KV_BLOCK;
         for (size_t c = 0; c < d; c += LANES) {
@@ -664,13 +622,17 @@ static void attn_chunk(struct attn_tile *t, const uint8_t *const *sections, int 
         st.peak[i] = -INFINITY;
         st.total[i] = 0;
     }
-    for (int j = 0; j < n; j++, pos += KV_BLOCK) {
-        if (t->type == TYPE_F32) {
-            exact_section(t, &st, sections[j], pos);
-            continue;
+    if (t->type != TYPE_F32 && t->n <= FEW) {
+        few_queries(t, &st, sections, n, pos);
+    } else {
+        for (int j = 0; j < n; j++, pos += KV_BLOCK) {
+            if (t->type == TYPE_F32) {
+                exact_section(t, &st, sections[j], pos);
+            } else {
+                struct section s = section_view(t->type, sections[j], d, &wide);
+                many_section(t, &st, &s, pos);
+            }
         }
-        struct section s = section_view(t->type, sections[j], d, &wide);
-        (t->n > FEW ? many_section : few_queries)(t, &st, &s, pos);
     }
     for (int i = 0; i < t->n; i++) {
         if (st.total[i] > 0) {

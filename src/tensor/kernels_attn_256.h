@@ -26,6 +26,34 @@ enum { LANES = 8, SLOTS = 4, WIDE = 0 };
 #define vi_load(p) _mm256_loadu_si256((const __m256i *)(const void *)(p))
 #define vi_store(p, v) _mm256_storeu_si256((__m256i *)(void *)(p), v)
 
+#define v_halves(p) _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(p)))
+
+static const int fold_order[8] = {0, 2, 1, 3, 4, 6, 5, 7};
+
+static inline __attribute__((always_inline)) V v_low(V a, V b, int n)
+{
+    switch (n) {
+    case 4:
+        return _mm256_permute2f128_ps(a, b, 0x20);
+    case 2:
+        return (V)_mm256_unpacklo_pd((__m256d)a, (__m256d)b);
+    default:
+        return _mm256_shuffle_ps(a, b, 0x88);
+    }
+}
+
+static inline __attribute__((always_inline)) V v_high(V a, V b, int n)
+{
+    switch (n) {
+    case 4:
+        return _mm256_permute2f128_ps(a, b, 0x31);
+    case 2:
+        return (V)_mm256_unpackhi_pd((__m256d)a, (__m256d)b);
+    default:
+        return _mm256_shuffle_ps(a, b, 0xdd);
+    }
+}
+
 static inline VM v_seen(VI lo, VI hi, VI s)
 {
     return _mm256_castsi256_ps(

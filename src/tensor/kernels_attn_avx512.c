@@ -34,6 +34,38 @@ enum { LANES = 16, SLOTS = 8, WIDE = 1 };
 #define vi_store(p, v) _mm512_storeu_si512(p, v)
 #define vi_dot(acc, a, b) __asm__("vpdpwssd %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b))
 
+#define v_halves(p) _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
+
+static const int fold_order[16] = {0, 2, 1, 3, 8, 10, 9, 11, 4, 6, 5, 7, 12, 14, 13, 15};
+
+static inline __attribute__((always_inline)) V v_low(V a, V b, int n)
+{
+    switch (n) {
+    case 8:
+        return _mm512_shuffle_f32x4(a, b, 0x44);
+    case 4:
+        return _mm512_shuffle_f32x4(a, b, 0x88);
+    case 2:
+        return (V)_mm512_unpacklo_pd((__m512d)a, (__m512d)b);
+    default:
+        return _mm512_shuffle_ps(a, b, 0x88);
+    }
+}
+
+static inline __attribute__((always_inline)) V v_high(V a, V b, int n)
+{
+    switch (n) {
+    case 8:
+        return _mm512_shuffle_f32x4(a, b, 0xee);
+    case 4:
+        return _mm512_shuffle_f32x4(a, b, 0xdd);
+    case 2:
+        return (V)_mm512_unpackhi_pd((__m512d)a, (__m512d)b);
+    default:
+        return _mm512_shuffle_ps(a, b, 0xdd);
+    }
+}
+
 static inline V v_times2(V p, V t)
 {
     VI up = _mm512_slli_epi32(_mm512_castps_si512(t), 23);

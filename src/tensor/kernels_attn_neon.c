@@ -32,6 +32,14 @@ enum { LANES = 4, SLOTS = 8, WIDE = 1 };
 #define vi_store(p, v) vst1q_s32((int32_t *)(void *)(p), v)
 #define vi_dot(acc, a, b) ((acc) = dot(acc, a, b))
 
+#define v_halves(p) vcvt_f32_f16(vld1_f16((const float16_t *)(const void *)(p)))
+#define v_low(a, b, n) \
+    ((n) == 2 ? vcombine_f32(vget_low_f32(a), vget_low_f32(b)) : vuzp1q_f32(a, b))
+#define v_high(a, b, n) \
+    ((n) == 2 ? vcombine_f32(vget_high_f32(a), vget_high_f32(b)) : vuzp2q_f32(a, b))
+
+static const int fold_order[4] = {0, 2, 1, 3};
+
 static inline VI dot(VI acc, VI a, VI b)
 {
     int16x8_t x = vreinterpretq_s16_s32(a), y = vreinterpretq_s16_s32(b);

@@ -162,11 +162,12 @@ static void put_out(const struct task *k, int64_t i, int64_t head_dim, float tot
 static void see_chunk(struct tile_memory *m, const struct kv_layer *kv, const struct task *k,
                       int32_t chunk)
 {
-    const uint8_t *sections[CHUNK_SECTIONS];
-    int32_t b = chunk * CHUNK_SECTIONS, end = b + CHUNK_SECTIONS;
+    const uint8_t *sections[CHUNK_SECTIONS + ATTN_AHEAD];
+    int32_t b = chunk * CHUNK_SECTIONS, end = b + CHUNK_SECTIONS, all = (k->hi - 1) / KV_BLOCK + 1;
     b = b < k->lo / KV_BLOCK ? k->lo / KV_BLOCK : b;
-    end = end > (k->hi - 1) / KV_BLOCK + 1 ? (k->hi - 1) / KV_BLOCK + 1 : end;
-    for (int32_t i = b; i < end; i++) {
+    end = end > all ? all : end;
+    m->t.ahead = all - end < ATTN_AHEAD ? (int)(all - end) : ATTN_AHEAD;
+    for (int32_t i = b; i < end + m->t.ahead; i++) {
         sections[i - b] = section_at(kv, k->seq->blocks[i], k->kv_head);
     }
     kernels()->attn_chunk(&m->t, sections, (int)(end - b), b * KV_BLOCK);
