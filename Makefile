@@ -13,7 +13,7 @@ build: ## build/hearth, the program (optimised)
 	@[ -f build/build.ninja ] || { tools/deps.sh build && cmake --preset release >/dev/null; }
 	@cmake --build build -j $(JOBS)
 
-demo: ## from nothing to a cited answer: packages, build, models, the PostgreSQL manual, three questions
+demo: ## from nothing to a cited answer: packages, build, models, the PostgreSQL manual, questions and cited answers
 	@tools/demo.sh
 
 test: ## install what the tests need, build, run every test (what CI runs)

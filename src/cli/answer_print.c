@@ -84,7 +84,7 @@ void answer_print_sources(const struct cli *c, const struct answer *a)
 
 void answer_print_refusal(const struct cli *c, const struct answer *a)
 {
-    printf("%sNo evidence.%s %s\n", ui_style(&c->ui, stdout, UI_YELLOW),
+    printf("%sNo evidence:%s %s\n", ui_style(&c->ui, stdout, UI_YELLOW),
            ui_style(&c->ui, stdout, UI_RESET), a->reason);
     for (size_t i = 0; i < a->found.n && i < 3; i++) {
         const struct passage *p = &a->found.items[i];

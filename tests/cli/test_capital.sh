@@ -22,7 +22,7 @@ json 'j["stages_ms"]["total"] > 0 and j["tokens"]["prompt"] > 0'
 run "$hearth" ask --threads 1 --json What is the capital of France; code 0; json '"Paris" in j["answer"]'
 
 # nothing relevant: a refusal with its own exit code, and the model is not called
-run "$hearth" ask "Who won the football world cup in 1998?"; code 13; out '^No evidence\.'; same "$err" ""
+run "$hearth" ask "Who won the football world cup in 1998?"; code 13; out '^No evidence: no passage'; same "$err" ""
 run "$hearth" ask --json "Who won the football world cup in 1998?"; code 13
 json 'j["refused"] is True and j["reason"] and j["citations"] == [] and j["tokens"]["generated"] == 0'
 

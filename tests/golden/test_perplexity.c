@@ -1,5 +1,5 @@
-/* Perplexity of SmolLM2 Q4_1 on PostgreSQL's documentation against llama.cpp on the same file and
- * text (tests/golden/make_ppl.py): no more than 0.3 % above it. */
+/* Perplexity of SmolLM2 on PostgreSQL's documentation against llama.cpp (tests/golden/make_ppl.py):
+ * Q4_1 on the same file and text, no more than 0.3 % above it; floats within 0.05 % of it. */
 #include "common/test.h"
 
 #include "base/file.h"
@@ -35,6 +35,33 @@ static void quantised_perplexity_is_near_llamacpp(void **state)
     engine_close(en);
 }
 
+/* --exact reads Q4_1 as the floats that it stands for: the same model as llama.cpp's, whose file
+ * has these floats as F32 (make_ppl.py variants F32; perplexity() over the first bytes of the
+ * text). */
+enum { FLOAT_BYTES = 5200 };
+static const double float_reference = 15.006301;
+
+static void float_perplexity_is_llamacpps(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct engine *en;
+    struct buf text = {0};
+    struct perplexity p;
+    struct engine_options opt = {.n_ctx = 512, .exact = true};
+    assert_ok_err(file_read(test_source_path("tests/golden/data/ppl.txt"), 1 << 20, &text, &e), &e);
+    assert_ok_err(engine_open(model_path, &opt, &en, &e), &e);
+    assert_ok_err(engine_perplexity(en, text.data, FLOAT_BYTES, 512, NULL, NULL, &p, &e), &e);
+    printf("floats: perplexity %.4f, llama.cpp %.4f: %+.4f %%\n", p.value, float_reference,
+           100 * (p.value / float_reference - 1));
+    assert_int_equal(p.n_windows, 2);
+    assert_int_equal(p.n_tokens, 510);
+    assert_true(p.value < float_reference * 1.0005);
+    assert_true(p.value > float_reference * 0.9995);
+    buf_fini(&text);
+    engine_close(en);
+}
+
 int main(void)
 {
     model_path = test_model_path("SmolLM2-135M-Instruct.Q4_1.gguf");
@@ -43,6 +70,7 @@ int main(void)
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(quantised_perplexity_is_near_llamacpp),
+        cmocka_unit_test(float_perplexity_is_llamacpps),
     };
     return cmocka_run_group_tests_name("perplexity", tests, NULL, NULL);
 }
