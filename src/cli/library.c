@@ -8,6 +8,7 @@ static enum status check_embedder(struct cli *c, struct cli_library *l, struct e
 {
     struct store_embedder_info made;
     struct store_stats stats = {0};
+    const char *identity = NULL;
     const struct engine_info *info = engine_info(l->embedder);
     enum status s = store_stats(l->store, &stats, e);
     if (!s && stats.n_chunks == 0) {
@@ -17,7 +18,10 @@ static enum status check_embedder(struct cli *c, struct cli_library *l, struct e
     if (!s) {
         s = store_embedder(l->store, &made, e);
     }
-    if (!s && strcmp(made.identity, info->identity) != 0) {
+    if (!s) {
+        s = engine_identity(l->embedder, &identity, e);
+    }
+    if (!s && strcmp(made.identity, identity) != 0) {
         (void)err_set(e, ERR_MISMATCH, c->home,
                       "its index was made with the embedding model %s, this is %s: their vectors "
                       "cannot be compared",

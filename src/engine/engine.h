@@ -51,11 +51,13 @@ struct engine_info {
     const char *isa;     /* "avx512-vnni" */
     const char *kv_type; /* "f16", "q8_0", "f32"; NULL without a KV cache */
     const char *pooling; /* "mean", "cls", "last", "none" */
-    /* SHA-256 (hex) over what decides its embeddings: names, shapes and sampled bytes of all
-     * tensors, tokenizer, pooling. */
-    const char *identity;
 };
 const struct engine_info *engine_info(const struct engine *en);
+
+/* SHA-256 (hex) over what decides its embeddings: names, shapes and sampled bytes of all tensors,
+ * tokenizer, pooling. Made at the first call (milliseconds, so that a generator does without), from
+ * the owner's thread; *out lives as long as the engine. ERR_MEMORY. */
+MUST_CHECK enum status engine_identity(struct engine *en, const char **out, struct err *e);
 
 /* What opening took, part by part, and where the packed weights came from. Of the owner's thread;
  * strings live as long as the engine. */

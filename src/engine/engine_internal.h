@@ -40,16 +40,15 @@ struct engine {
     size_t n_specials;
     struct path_row *paths;
     size_t n_paths;
-    char identity[SHA256_HEX];
+    char identity[SHA256_HEX]; /* "": nobody has asked */
 };
 
 /* Waits for the engine's turn. The lock is recursive for nobody: one pass, then unlock. */
 void engine_lock(struct engine *en);
 void engine_unlock(struct engine *en);
 
-/* Fills en's prefixes and embed_limit (embed.c), and identity (identity.c). */
+/* Fills en's prefixes and embed_limit (embed.c). */
 MUST_CHECK enum status engine_embed_settings(struct engine *en, struct err *e);
-MUST_CHECK enum status engine_identify(struct engine *en, struct err *e);
 /* Collects the control tokens (prompt.c). */
 MUST_CHECK enum status engine_collect_specials(struct engine *en, struct err *e);
 const char *engine_pooling_name(enum pooling p);

@@ -596,8 +596,10 @@ static enum status run(struct sync *y, struct err *e)
 static enum status take_embedder(struct sync *y, struct err *e)
 {
     const struct engine_info *info = engine_info(y->embedder);
+    const char *identity = NULL;
     y->dim = info->d_model;
-    return store_set_embedder(y->store, info->name, info->identity, info->d_model, e);
+    enum status s = engine_identity(y->embedder, &identity, e);
+    return s ? s : store_set_embedder(y->store, info->name, identity, info->d_model, e);
 }
 
 enum status sync_paths(struct store *s, struct engine *embedder, const char *const *paths,

@@ -1,12 +1,14 @@
 /* A model: opening and closing (see model.h for what it is).
  *
- * Order of opening: file, architecture, numbers, vocabulary, team, weights, buffers. Buffers come
- * last because by then the file has shown tensors of the sizes that they follow. */
+ * Order of opening: file, architecture, numbers; then the vocabulary in one thread, and team,
+ * weights, buffers in another. Buffers come last because by then the file has shown tensors of the
+ * sizes that they follow. */
 #include "model/arch.h"
 
 #include "base/sys.h"
 #include "model/encoder.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -130,12 +132,77 @@ static int64_t widest(const struct hparams *hp)
     return d > hp->d_ff ? d : hp->d_ff;
 }
 
+/* The vocabulary takes as long as all the rest together once the packed weights lie on disk: it is
+ * read by a thread of its own beside them. */
+struct vocab_job {
+    const struct weights *w;
+    struct vocab *vocab;
+    struct err e;
+    enum status s;
+    pthread_t thread;
+    bool has_thread;
+};
+
+static void *read_vocab(void *arg)
+{
+    struct vocab_job *j = arg;
+    j->s = vocab_open(j->w, &j->vocab, &j->e);
+    return NULL;
+}
+
+static void vocab_start(struct vocab_job *j)
+{
+    j->has_thread = pthread_create(&j->thread, NULL, read_vocab, j) == 0;
+    if (!j->has_thread) {
+        (void)read_vocab(j);
+    }
+}
+
+static enum status vocab_finish(struct vocab_job *j, struct vocab **out, struct err *e)
+{
+    if (j->has_thread) {
+        (void)pthread_join(j->thread, NULL);
+    }
+    *out = j->vocab;
+    if (j->s && e) {
+        *e = j->e;
+    }
+    return j->s;
+}
+
 /* Milliseconds since *from, which becomes now. */
 static double lap(double *from)
 {
     double begun = *from;
     *from = clock_ms();
     return *from - begun;
+}
+
+/* Team, matrices and buffers. */
+static enum status open_weights(struct model *m, const struct model_options *opt, struct err *e)
+{
+    struct model_opening *took = &m->opening;
+    const struct packs_options packs = {.dir = opt->packed_dir,
+                                        .max_bytes = opt->packed_max_bytes,
+                                        .min_bytes = opt->packed_min_bytes};
+    double begun = clock_ms();
+    enum status s = team_open(opt->n_threads, ops_scratch_bytes(widest(&m->hp)), &m->team, e);
+    if (s) {
+        return s;
+    }
+    if (opt->pin && !team_pin(m->team)) {
+        return err_set(e, ERR_UNSUPPORTED, NULL, "threads cannot be tied to cores here");
+    }
+    if ((s = packs_open(m->w, m->mode, m->team, &packs, &m->packs, e)) ||
+        (s = m->arch->load(m, e))) {
+        return s;
+    }
+    packs_ready(m->packs);
+    took->weights_ms = lap(&begun);
+    s = m->hp.is_encoder && m->mode != MUL_EXACT ? encoder_new(m, &m->encoder, e)
+                                                 : allocate_buffers(m, e);
+    took->buffers_ms = lap(&begun);
+    return s;
 }
 
 static enum status open_parts(struct model *m, const char *path, const struct model_options *opt,
@@ -154,29 +221,24 @@ static enum status open_parts(struct model *m, const char *path, const struct mo
     if (m->hp.is_encoder && m->mode == MUL_DEFAULT) {
         m->mode = opt->encoder_int8 ? MUL_ENCODER_INT8 : MUL_ENCODER;
     }
+    if ((s = fill_info(m, e))) {
+        return s;
+    }
     took->files_ms = lap(&begun);
-    if ((s = vocab_open(m->w, &m->vocab, e)) || (s = check_vocab(m, e)) || (s = fill_info(m, e)) ||
-        (s = team_open(opt->n_threads, ops_scratch_bytes(widest(&m->hp)), &m->team, e))) {
+    struct vocab_job vocab = {.w = m->w};
+    struct err of_weights = {0};
+    vocab_start(&vocab);
+    enum status loaded = open_weights(m, opt, &of_weights);
+    begun = clock_ms();
+    if ((s = vocab_finish(&vocab, &m->vocab, e)) || (s = check_vocab(m, e))) {
         return s;
     }
-    if (opt->pin && !team_pin(m->team)) {
-        return err_set(e, ERR_UNSUPPORTED, NULL, "threads cannot be tied to cores here");
+    if (loaded && e) {
+        *e = of_weights;
     }
-    took->vocab_ms = lap(&begun);
-    const struct packs_options packs = {.dir = opt->packed_dir,
-                                        .max_bytes = opt->packed_max_bytes,
-                                        .min_bytes = opt->packed_min_bytes};
-    if ((s = packs_open(m->w, m->mode, m->team, &packs, &m->packs, e)) ||
-        (s = m->arch->load(m, e))) {
-        return s;
-    }
-    packs_ready(m->packs);
     weights_release(m->w, NULL);
-    took->weights_ms = lap(&begun);
-    s = m->hp.is_encoder && m->mode != MUL_EXACT ? encoder_new(m, &m->encoder, e)
-                                                 : allocate_buffers(m, e);
-    took->buffers_ms = lap(&begun);
-    return s;
+    took->vocab_ms = lap(&begun);
+    return loaded;
 }
 
 enum status model_open(const char *path, const struct model_options *opt, struct model **out,

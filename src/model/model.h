@@ -37,7 +37,8 @@ enum packed_copy {
 
 /* What opening took, and where the weights are. */
 struct model_opening {
-    double files_ms, vocab_ms, weights_ms, buffers_ms; /* one after the other */
+    /* One after the other; vocab: the wait for it, since it is read beside weights and buffers. */
+    double files_ms, weights_ms, buffers_ms, vocab_ms;
     enum packed_copy copy;
     const char *copy_path, *copy_note; /* NULL: none */
 };

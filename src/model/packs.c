@@ -32,7 +32,7 @@ enum {
     MAX_MATS = 1 << 20,
     MIN_BYTES = 16 << 20,
     SAMPLE_BYTES = 64,
-    CHUNK_BYTES = 8 << 20,  /* written between looks at `closing` */
+    CHUNK_BYTES = 8 << 20,  /* written or paged in between looks at `closing` */
     FINISH_BYTES = 1 << 30, /* what a closing process still writes */
     KEEP_FREE = 1 << 30,    /* of the disk */
     WAIT_SECONDS = 3,
@@ -72,8 +72,8 @@ struct packs {
     struct taken *mats;
     size_t n_mats, cap_mats;
     char note[256];
-    pthread_t writer;
-    bool has_writer, has_lock;
+    pthread_t writer, pager;
+    bool has_writer, has_pager, has_lock;
     pthread_mutex_t lock; /* of `closing` and, while there is a writer, `note` */
     pthread_cond_t wake;
     bool closing;
@@ -234,6 +234,32 @@ const char *packs_check(const uint8_t *data, size_t size, const char *key, struc
     return NULL;
 }
 
+static bool is_closing(struct packs *p)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    bool closing = p->closing;
+    (void)pthread_mutex_unlock(&p->lock);
+    return closing;
+}
+
+/* Maps the copy's pages while the model is still being opened. Without it the first pass takes a
+ * fault for every 16 pages; it does not wait for this thread, which a cold disk may hold up. */
+static void *page_in(void *arg)
+{
+#ifndef MADV_POPULATE_READ
+    enum { MADV_POPULATE_READ = 22 }; /* Linux 5.14; older ones refuse it, which is as well */
+#endif
+    struct packs *p = arg;
+    uint8_t *data = (uint8_t *)(uintptr_t)p->map.data;
+    for (size_t at = 0, n; at < p->map.size && !is_closing(p); at += n) {
+        n = p->map.size - at < CHUNK_BYTES ? p->map.size - at : CHUNK_BYTES;
+        if (madvise(data + at, n, MADV_POPULATE_READ) != 0) {
+            break;
+        }
+    }
+    return NULL;
+}
+
 static void find_copy(struct packs *p)
 {
     struct err why = {0};
@@ -252,6 +278,7 @@ static void find_copy(struct packs *p)
     }
     p->map = map;
     (void)madvise((void *)(uintptr_t)map.data, map.size, MADV_WILLNEED);
+    p->has_pager = pthread_create(&p->pager, NULL, page_in, p) == 0;
     (void)utimensat(AT_FDCWD, p->path, NULL, 0); /* used now: see make_room */
 }
 
@@ -567,14 +594,6 @@ static bool make_room(struct packs *p, int64_t bytes)
     return true;
 }
 
-static bool is_closing(struct packs *p)
-{
-    (void)pthread_mutex_lock(&p->lock);
-    bool closing = p->closing;
-    (void)pthread_mutex_unlock(&p->lock);
-    return closing;
-}
-
 /* n bytes at `at`; false: no room, or no time left (`still` bytes are to come, these included). */
 static bool put(struct packs *p, int fd, const void *data, size_t n, uint64_t at, uint64_t still)
 {
@@ -701,12 +720,17 @@ void packs_close(struct packs *p)
     if (!p) {
         return;
     }
-    if (p->has_writer) {
+    if (p->has_lock) {
         (void)pthread_mutex_lock(&p->lock);
         p->closing = true;
         (void)pthread_cond_signal(&p->wake);
         (void)pthread_mutex_unlock(&p->lock);
+    }
+    if (p->has_writer) {
         (void)pthread_join(p->writer, NULL);
+    }
+    if (p->has_pager) {
+        (void)pthread_join(p->pager, NULL);
     }
     for (size_t i = 0; i < p->n_mats; i++) {
         if (!p->mats[i].mapped) {

@@ -54,6 +54,7 @@ void bpe_add_merge(struct bpe *b, int32_t left, int32_t right, int32_t joined)
     uint64_t key = pair_key(left, right);
     struct bpe_pair *p = &b->pairs[pair_slot(b, key)];
     uint32_t rank = (uint32_t)b->n_pairs++;
+    b->last_joined = joined;
     if (!p->id) {
         *p = (struct bpe_pair){key, rank, joined + 1};
     }

@@ -28,8 +28,9 @@ struct bpe {
     int32_t byte_id[256];   /* first symbols, or the fallback; -1: absent */
     struct bpe_pair *pairs; /* open addressing; unused by_score */
     size_t n_slots, n_pairs;
-    uint8_t *whole; /* per piece: does its own text become just it? 0: not yet known,
-                               1: yes, 2: no. Found lazily; every thread finds the same. */
+    int32_t last_joined; /* of the merges added so far */
+    uint8_t *whole;      /* per piece: does its own text become just it? 0: not yet known,
+                                    1: yes, 2: no. Found lazily; every thread finds the same. */
 };
 
 /* `b` has its fields filled in except pairs and whole; room for n_merges. ERR_MEMORY. */

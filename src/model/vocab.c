@@ -318,7 +318,7 @@ enum status vocab_add_merge(struct vocab *v, const char *left, size_t n_left, co
         if (a + b <= sizeof joined) { /* already bytes: no need to decode them again */
             memcpy(joined, piece_text(p, l), a);
             memcpy(joined + a, piece_text(p, r), b);
-            j = piece_find(&v->normal, p, joined, a + b);
+            j = piece_find_near(&v->normal, p, joined, a + b, v->bpe.last_joined + 1);
         }
         if (j < 0) { /* a special piece, which keeps its stored text */
             memcpy(joined, left, n_left);

@@ -61,15 +61,17 @@ static enum status read_pieces(const struct weights *w, struct vocab *v, struct 
                        n, n_types, n_scores);
     }
     enum status st = pieces_init(&v->pieces, n, scores);
+    const struct meta_array *texts = meta_array_find(w, KEY("tokens"));
+    const struct meta_array *type_of = meta_array_find(w, KEY("token_type"));
+    const struct meta_array *score_of = meta_array_find(w, KEY("scores"));
     struct buf scratch = {0};
     buf_puts(&scratch, "");
     for (size_t i = 0; i < n && !st; i++) {
         struct meta_str s;
         int64_t type = PIECE_NORMAL;
         double score = 0;
-        if (!meta_array_string(w, KEY("tokens"), i, &s) ||
-            (n_types && !meta_array_i64(w, KEY("token_type"), i, &type)) ||
-            (scores && !meta_array_f64(w, KEY("scores"), i, &score)) || score != score) {
+        if (!meta_item_string(texts, i, &s) || (n_types && !meta_item_i64(type_of, i, &type)) ||
+            (scores && !meta_item_f64(score_of, i, &score)) || score != score) {
             st = err_set(e, ERR_FORMAT, weights_path(w), "token %zu cannot be read", i);
             break;
         }
@@ -87,10 +89,11 @@ static enum status read_pieces(const struct weights *w, struct vocab *v, struct 
 
 static enum status read_merges(const struct weights *w, struct vocab *v, size_t n, struct err *e)
 {
+    const struct meta_array *merges = meta_array_find(w, KEY("merges"));
     for (size_t i = 0; i < n; i++) {
         struct meta_str s;
         const char *space = NULL;
-        if (meta_array_string(w, KEY("merges"), i, &s) && s.n > 2) {
+        if (meta_item_string(merges, i, &s) && s.n > 2) {
             space = memchr(s.p + 1, ' ', s.n - 1);
         }
         if (!space) {

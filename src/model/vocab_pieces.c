@@ -100,6 +100,7 @@ static void insert(struct piece_index *x, const struct pieces *p, int32_t id)
     while (x->slots[i].id && !(x->slots[i].tag == tag && same(p, x->slots[i].id - 1, text, n))) {
         i = (i + 1) & x->mask;
     }
+    x->repeats |= x->slots[i].id != 0;
     x->slots[i] = (struct piece_slot){tag, id + 1};
 }
 
@@ -117,6 +118,7 @@ enum status piece_index_init(struct piece_index *x, const struct pieces *p, unsi
     }
     *x = (struct piece_index){.slots = calloc(n, sizeof *x->slots),
                               .mask = n - 1,
+                              .types = types,
                               .seed = ((uint64_t)t.tv_nsec << 24) ^ (uint64_t)(uintptr_t)x};
     if (!x->slots) {
         return ERR_MEMORY;
@@ -151,4 +153,12 @@ int32_t piece_find(const struct piece_index *x, const struct pieces *p, const ch
             return s->id - 1;
         }
     }
+}
+
+int32_t piece_find_near(const struct piece_index *x, const struct pieces *p, const char *text,
+                        size_t n, int32_t guess)
+{
+    bool hit = guess >= 0 && guess < p->n && !x->repeats && x->types >> p->type[guess] & 1 &&
+               same(p, guess, text, n);
+    return hit ? guess : piece_find(x, p, text, n);
 }

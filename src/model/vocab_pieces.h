@@ -56,6 +56,8 @@ struct piece_index {
     struct piece_slot *slots;
     size_t mask;
     uint64_t seed; /* against crafted vocabularies */
+    unsigned types;
+    bool repeats; /* some text stands there twice */
 };
 
 /* Indexes the pieces whose type's bit (1 << type) is in `types`. Of equal texts the last id wins.
@@ -63,7 +65,10 @@ struct piece_index {
 MUST_CHECK enum status piece_index_init(struct piece_index *x, const struct pieces *p,
                                         unsigned types);
 void piece_index_fini(struct piece_index *x);
-/* The id of a text, -1 when absent. */
+/* The id of a text, -1 when absent. The second asks `guess` first, which may be any number: lists
+ * of merges stand in the order of the pieces that they make. */
 int32_t piece_find(const struct piece_index *x, const struct pieces *p, const char *text, size_t n);
+int32_t piece_find_near(const struct piece_index *x, const struct pieces *p, const char *text,
+                        size_t n, int32_t guess);
 
 #endif

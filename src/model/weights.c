@@ -373,7 +373,7 @@ bool meta_string(const struct weights *w, const char *key, struct meta_str *out)
     return true;
 }
 
-static const struct meta_array *find_array(const struct weights *w, const char *key)
+const struct meta_array *meta_array_find(const struct weights *w, const char *key)
 {
     const struct meta *m = meta_table_find(&w->meta, key);
     return m && m->kind == META_ARRAY ? &m->v.a : NULL;
@@ -381,16 +381,15 @@ static const struct meta_array *find_array(const struct weights *w, const char *
 
 size_t meta_array_len(const struct weights *w, const char *key, enum meta_kind *item_kind)
 {
-    const struct meta_array *a = find_array(w, key);
+    const struct meta_array *a = meta_array_find(w, key);
     if (item_kind) {
         *item_kind = a ? wire_kind(a->type) : META_NONE;
     }
     return a ? a->n : 0;
 }
 
-bool meta_array_string(const struct weights *w, const char *key, size_t i, struct meta_str *out)
+bool meta_item_string(const struct meta_array *a, size_t i, struct meta_str *out)
 {
-    const struct meta_array *a = find_array(w, key);
     if (!a || !a->strings || i >= a->n) {
         return false;
     }
@@ -398,9 +397,8 @@ bool meta_array_string(const struct weights *w, const char *key, size_t i, struc
     return true;
 }
 
-static bool array_item(const struct weights *w, const char *key, size_t i, struct meta *out)
+static bool item(const struct meta_array *a, size_t i, struct meta *out)
 {
-    const struct meta_array *a = find_array(w, key);
     size_t bytes = a ? wire_bytes(a->type) : 0;
     if (!bytes || i >= a->n) {
         return false;
@@ -409,20 +407,35 @@ static bool array_item(const struct weights *w, const char *key, size_t i, struc
     return true;
 }
 
-bool meta_array_i64(const struct weights *w, const char *key, size_t i, int64_t *out)
+bool meta_item_i64(const struct meta_array *a, size_t i, int64_t *out)
 {
     struct meta m;
-    return array_item(w, key, i, &m) && as_i64(&m, out);
+    return item(a, i, &m) && as_i64(&m, out);
 }
 
-bool meta_array_f64(const struct weights *w, const char *key, size_t i, double *out)
+bool meta_item_f64(const struct meta_array *a, size_t i, double *out)
 {
     struct meta m;
-    if (!array_item(w, key, i, &m) || m.kind != META_FLOAT) {
+    if (!item(a, i, &m) || m.kind != META_FLOAT) {
         return false;
     }
     *out = m.v.f;
     return true;
+}
+
+bool meta_array_string(const struct weights *w, const char *key, size_t i, struct meta_str *out)
+{
+    return meta_item_string(meta_array_find(w, key), i, out);
+}
+
+bool meta_array_i64(const struct weights *w, const char *key, size_t i, int64_t *out)
+{
+    return meta_item_i64(meta_array_find(w, key), i, out);
+}
+
+bool meta_array_f64(const struct weights *w, const char *key, size_t i, double *out)
+{
+    return meta_item_f64(meta_array_find(w, key), i, out);
 }
 
 const char *weights_sibling(const struct weights *w, const char *name)

@@ -65,6 +65,12 @@ size_t meta_array_len(const struct weights *w, const char *key, enum meta_kind *
 bool meta_array_string(const struct weights *w, const char *key, size_t i, struct meta_str *out);
 bool meta_array_i64(const struct weights *w, const char *key, size_t i, int64_t *out);
 bool meta_array_f64(const struct weights *w, const char *key, size_t i, double *out);
+/* The same of an array that is found once, for those who read all of it. NULL: no array. */
+struct meta_array;
+const struct meta_array *meta_array_find(const struct weights *w, const char *key);
+bool meta_item_string(const struct meta_array *a, size_t i, struct meta_str *out);
+bool meta_item_i64(const struct meta_array *a, size_t i, int64_t *out);
+bool meta_item_f64(const struct meta_array *a, size_t i, double *out);
 
 /* For a directory: the path of a sibling file ("tokenizer.json", "vocab.txt",
  * "1_Pooling/config.json"), NULL when it does not exist. The folder is listed once, at opening. */
