@@ -43,6 +43,10 @@ enum { ENC_GELU_TERMS = 10 };
 struct enc_panel { /* 64-aligned */
     const uint8_t *values;
     const float *factors;
+    /* What is wanted next, to be fetched meanwhile at `ahead_step` (0, 64 or 128) bytes for each
+     * dword of columns; never NULL. A hint, which kernels may pass over. */
+    const uint8_t *ahead;
+    size_t ahead_step;
 };
 
 struct enc_tokens { /* 64-aligned values */

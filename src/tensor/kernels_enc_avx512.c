@@ -17,6 +17,9 @@
 #define DPBUSD(acc, x, w) __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(x), "v"(w))
 #define DPWSSD(acc, x, w) __asm__("vpdpwssd %2, %1, %0" : "+v"(acc) : "v"(x), "v"(w))
 #define FORGET_MEMORY() __asm__ volatile("" ::: "memory")
+enum {
+    NEAR = 1024
+}; /* bytes from the weights at hand to those that are called to the first cache */
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE __m512 gelu16(__m512 x)
@@ -40,6 +43,8 @@ INLINE void tile(const int BITS, const int NT, const struct enc_panel *w,
                  __mmask16 m0, __mmask16 m1, float *y, size_t ldy)
 {
     const uint8_t *wp = w->values, *xp = x->values;
+    const uint8_t *ahead = w->ahead;
+    const size_t step = w->ahead_step, second = step / 2; /* of 128: the other line */
     const float *scale = x->scale, *shift = x->shift, *factors = w->factors;
     for (size_t c = 0; c < cols; c += ENC_BLOCK) {
         const size_t width = cols - c < ENC_BLOCK ? cols - c : ENC_BLOCK;
@@ -62,6 +67,11 @@ INLINE void tile(const int BITS, const int NT, const struct enc_panel *w,
                     DPWSSD(acc[1][t], v, w1);
                 }
             }
+            _mm_prefetch((const char *)(wp + NEAR), _MM_HINT_T0);
+            _mm_prefetch((const char *)(wp + NEAR + 64), _MM_HINT_T0);
+            _mm_prefetch((const char *)ahead, _MM_HINT_T1);
+            _mm_prefetch((const char *)(ahead + second), _MM_HINT_T1);
+            ahead += step;
             xp += 4 * NT;
             wp += 4 * ENC_ROWS;
         } while (--left);

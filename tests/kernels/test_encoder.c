@@ -68,7 +68,7 @@ static struct tile random_tile(int bits, size_t cols, int nt)
             memcpy(t.x.values + (i / 2 * (size_t)nt + k) * 4 + i % 2 * 2, &v, 2);
         }
     }
-    t.w = (struct enc_panel){t.weights, t.factors};
+    t.w = (struct enc_panel){.values = t.weights, .factors = t.factors, .ahead = t.weights};
     return t;
 }
 
