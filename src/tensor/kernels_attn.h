@@ -29,6 +29,7 @@ enum {
     PAIRS = KV_BLOCK / 2
 };
 
+#ifndef HAS_TREES /* an instruction set may have them in registers, in the same order */
 INLINE float tree_sum(V v)
 {
     float x[LANES];
@@ -52,6 +53,7 @@ INLINE float tree_max(V v)
     }
     return x[0];
 }
+#endif
 
 /* LANES vectors to one: lane i is the tree_max or tree_sum of x[fold_order[i]]. v_low and v_high
  * take the lower and upper n of every 2 n lanes. */

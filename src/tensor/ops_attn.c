@@ -11,7 +11,10 @@
 #include <math.h>
 #include <string.h>
 
-enum { CHUNK_SECTIONS = ATTN_CHUNK / KV_BLOCK };
+enum {
+    CHUNK_SECTIONS = ATTN_CHUNK / KV_BLOCK,
+    NEAR = 6 /* rows from the one at hand to the one that is fetched: they lie pages apart */
+};
 
 size_t kv_block_bytes(enum tensor_type type, int64_t n_kv_heads, int64_t head_dim)
 {
@@ -140,6 +143,9 @@ static void tile_begin(struct tile_memory *m, enum tensor_type type, const struc
     }
     for (int i = 0; i < t->n; i++) {
         int64_t own = own_position(k, i);
+        for (int64_t c = 0; i + NEAR < t->n && c < head_dim; c += 16) {
+            __builtin_prefetch(q + query_at(k, i + NEAR, ldq, head_dim) + c);
+        }
         kernels()->attn_query(t, i, q + query_at(k, i, ldq, head_dim), p->scale);
         t->hi[i] = (int32_t)(p->window < 0 ? k->hi : own + 1);
         t->lo[i] = (int32_t)(p->window > 0 && own + 1 > p->window ? own + 1 - p->window : 0);
@@ -336,6 +342,10 @@ static void pack_rows(enum tensor_type type, const float *k, const float *v, int
 {
     size_t bytes = kv_section_bytes(type, (size_t)head_dim);
     for (int64_t i = 0; i < n; i++) {
+        for (int64_t c = 0; i + NEAR < n && c < head_dim; c += 16) {
+            __builtin_prefetch(k + (i + NEAR) * ld + c);
+            __builtin_prefetch(v + (i + NEAR) * ld + c);
+        }
         kernels()->kv_put(type, sections + (size_t)(i / KV_BLOCK) * bytes, (size_t)(i % KV_BLOCK),
                           (size_t)head_dim, k + i * ld, v + i * ld);
     }
