@@ -160,8 +160,8 @@ static void block(const struct worker *w, struct pass *p, const struct layer *b)
     op_add_bias(w, m->qkv, ld, b->qkv_bias, n, ld);
     team_barrier(w);
     op_attention_full(w, m->mode == MUL_EXACT ? TYPE_F32 : TYPE_F16, m->qkv, m->qkv + d,
-                      m->qkv + 2 * d, ld, m->starts, p->n_seqs, hp->n_heads, hp->head_dim, scale,
-                      m->attn, d);
+                      m->qkv + 2 * d, ld, m->starts, p->n_seqs, p->n, hp->n_heads, hp->head_dim,
+                      scale, m->attn, d);
     team_barrier(w);
     proj_mul(w, m, &b->out, m->attn, n, m->h, d);
     op_add_bias(w, m->h, d, b->out_bias, n, d);

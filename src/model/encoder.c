@@ -296,10 +296,12 @@ static void encode(const struct worker *w, struct walk *k)
         mul(w, &m->layers[0].qkv, &xq, m->layers[0].qkv_bias, false, s->qkv + row * 3 * d, 3 * d);
     }
     for (int64_t layer = 0; layer < m->hp.n_layers; layer++) {
+        bool first_rows = first_only && layer + 1 == m->hp.n_layers;
         op_attention_full(w, TYPE_F16, s->qkv, s->qkv + d, s->qkv + 2 * d, 3 * d, s->starts,
-                          k->g.last - k->g.first, m->hp.n_heads, m->hp.head_dim, scale, s->attn, d);
+                          k->g.last - k->g.first, first_rows ? 1 : k->n, m->hp.n_heads,
+                          m->hp.head_dim, scale, s->attn, d);
         team_barrier(w);
-        if (first_only && layer + 1 == m->hp.n_layers) {
+        if (first_rows) {
             keep_first_rows(w, k);
             step = chunk_rows(k);
         }

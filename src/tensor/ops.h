@@ -217,12 +217,13 @@ void op_attention(const struct worker *w, const struct attn *p, const struct kv_
                   float *out, int64_t ldo);
 
 /* Bidirectional attention over packed sequences without padding: sequence s owns rows starts[s] ..
- * starts[s + 1]; q, k, v in rows of stride ld. The arithmetic is that of a cache of TYPE_F16 or,
+ * starts[s + 1]; q, k, v in rows of stride ld. Only the first `most` queries of a sequence
+ * are computed; other rows of out are left alone. The arithmetic is that of a cache of TYPE_F16 or,
  * for exact checks, TYPE_F32. */
 void op_attention_full(const struct worker *w, enum tensor_type type, const float *q,
                        const float *k, const float *v, int64_t ld, const int64_t *starts,
-                       int64_t n_seqs, int64_t n_heads, int64_t head_dim, float scale, float *out,
-                       int64_t ldo);
+                       int64_t n_seqs, int64_t most, int64_t n_heads, int64_t head_dim, float scale,
+                       float *out, int64_t ldo);
 
 /* Plain float kernels that store/ and engine/ need too, through the same run-time dispatch; called
  * by one thread. */

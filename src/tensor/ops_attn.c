@@ -355,7 +355,7 @@ static void pack_rows(enum tensor_type type, const float *k, const float *v, int
 struct full {
     enum tensor_type type;
     const float *q, *k, *v;
-    int64_t ld, n, head_dim;
+    int64_t ld, n, queries, head_dim;
     float scale;
     float *out;
     int64_t ldo;
@@ -373,11 +373,11 @@ static void attend_full(const struct worker *w, const struct full *f)
     if (fits) {
         pack_rows(f->type, f->k, f->v, f->ld, f->n, f->head_dim, w->scratch);
     }
-    for (int64_t r = 0; r < f->n; r += ATTN_QUERIES) {
+    for (int64_t r = 0; r < f->queries; r += ATTN_QUERIES) {
         struct task k = {.seq = &seq,
                          .group = 1,
                          .first = r,
-                         .n = f->n - r < ATTN_QUERIES ? f->n - r : ATTN_QUERIES,
+                         .n = f->queries - r < ATTN_QUERIES ? f->queries - r : ATTN_QUERIES,
                          .hi = (int32_t)f->n};
         tile_begin(&m, f->type, &k, &p, f->head_dim, f->q, f->ld);
         for (int64_t b = 0; b < n_sections; b += CHUNK_SECTIONS) {
@@ -401,16 +401,24 @@ static void attend_full(const struct worker *w, const struct full *f)
 
 void op_attention_full(const struct worker *w, enum tensor_type type, const float *q,
                        const float *k, const float *v, int64_t ld, const int64_t *starts,
-                       int64_t n_seqs, int64_t n_heads, int64_t head_dim, float scale, float *out,
-                       int64_t ldo)
+                       int64_t n_seqs, int64_t most, int64_t n_heads, int64_t head_dim, float scale,
+                       float *out, int64_t ldo)
 {
     assert(head_dim <= ATTN_MAX_DIM);
     for (int64_t i = w->index; i < n_seqs * n_heads; i += w->count) {
         int64_t s = i / n_heads, at = starts[s] * ld + i % n_heads * head_dim;
-        struct full f = {type,     q + at, k + at,
-                         v + at,   ld,     starts[s + 1] - starts[s],
-                         head_dim, scale,  out + starts[s] * ldo + i % n_heads * head_dim,
-                         ldo};
+        int64_t n = starts[s + 1] - starts[s];
+        struct full f = {.type = type,
+                         .q = q + at,
+                         .k = k + at,
+                         .v = v + at,
+                         .ld = ld,
+                         .n = n,
+                         .queries = n < most ? n : most,
+                         .head_dim = head_dim,
+                         .scale = scale,
+                         .out = out + starts[s] * ldo + i % n_heads * head_dim,
+                         .ldo = ldo};
         attend_full(w, &f);
     }
 }

@@ -427,6 +427,7 @@ struct full {
     const float *qkv;
     const int64_t *starts;
     float *out;
+    int64_t most;
 };
 enum { FULL_HEADS = 3, FULL_DIM = 32, FULL_WIDTH = FULL_HEADS * FULL_DIM };
 
@@ -434,7 +435,8 @@ static void run_full(const struct worker *w, void *ctx)
 {
     struct full *f = ctx;
     op_attention_full(w, f->type, f->qkv, f->qkv + FULL_WIDTH, f->qkv + 2 * FULL_WIDTH,
-                      3 * FULL_WIDTH, f->starts, 3, FULL_HEADS, FULL_DIM, 0.2f, f->out, FULL_WIDTH);
+                      3 * FULL_WIDTH, f->starts, 3, f->most, FULL_HEADS, FULL_DIM, 0.2f, f->out,
+                      FULL_WIDTH);
 }
 
 static void attention_over_packed_rows(void **state)
@@ -467,7 +469,7 @@ static void attention_over_packed_rows(void **state)
         }
     }
     for (int exact = 0; exact < 2; exact++) {
-        struct full f = {exact ? TYPE_F32 : TYPE_F16, qkv, starts, got};
+        struct full f = {exact ? TYPE_F32 : TYPE_F16, qkv, starts, got, 133};
         struct team *team = team_of(2), *tight = NULL;
         team_run(team, run_full, &f);
         double error = difference(got, want, 133 * FULL_WIDTH);
@@ -478,6 +480,15 @@ static void attention_over_packed_rows(void **state)
         f.out = small;
         team_run(tight, run_full, &f);
         assert_memory_equal(got, small, 133 * FULL_WIDTH * 4);
+        memset(small, 0, 133 * FULL_WIDTH * 4); /* the first rows alone: the same bits */
+        f.most = 1 + exact * 8;
+        team_run(team, run_full, &f);
+        for (int64_t i = 0, s = 0; i < 133; i++) {
+            s += i == starts[s + 1];
+            const float zero[FULL_WIDTH] = {0};
+            const float *row = i - starts[s] < f.most ? got + i * FULL_WIDTH : zero;
+            assert_memory_equal(small + i * FULL_WIDTH, row, sizeof zero);
+        }
         team_close(team);
         team_close(tight);
     }
