@@ -242,7 +242,8 @@ enum {
 enum { AHEAD_PANELS = 4 };
 struct ahead {
     struct strip w[2];
-    size_t value_lines, factor_lines; /* of each strip */
+    size_t value_bytes, factor_bytes; /* of each strip, in whole lines */
+    size_t value_part, factor_part;   /* what is asked for at a time */
 };
 
 static struct ahead ahead_of(const struct product *p, size_t strip, size_t g, size_t n,
@@ -256,22 +257,31 @@ static struct ahead ahead_of(const struct product *p, size_t strip, size_t g, si
     if (panels >= AHEAD_PANELS && strip + 1 < mat_strips(p->m)) {
         a.w[0] = strip_at(p, strip, g);
         a.w[1] = strip_at(p, strip + 1, g);
-        a.value_lines = strip_value_bytes(form, n) / 64;
-        a.factor_lines = (form->bits == 16 ? 64 : n * factor_bytes(form)) / 64;
+        a.value_bytes = strip_value_bytes(form, n);
+        a.factor_bytes = form->bits == 16 ? 64 : n * factor_bytes(form);
+        a.value_part = (a.value_bytes / panels + 64) & ~(size_t)63;
+        a.factor_part = (a.factor_bytes / panels + 64) & ~(size_t)63;
     }
     return a;
 }
 
-/* The i-th of n parts. */
-static void ask_ahead(const struct ahead *a, size_t i, size_t n)
+static void ask_lines(const uint8_t *p, size_t from, size_t part, size_t end)
 {
-    for (size_t s = 0; s < 2; s++) {
-        for (size_t k = a->value_lines * i / n; k < a->value_lines * (i + 1) / n; k++) {
-            __builtin_prefetch(a->w[s].values + k * 64, 0, 2);
-        }
-        for (size_t k = a->factor_lines * i / n; k < a->factor_lines * (i + 1) / n; k++) {
-            __builtin_prefetch(a->w[s].factors + k * 64, 0, 2);
-        }
+    end = end - from < part ? end : from + part;
+    for (size_t k = from; k < end; k += 64) {
+        __builtin_prefetch(p + k, 0, 2);
+    }
+}
+
+/* The i-th part. */
+static void ask_ahead(const struct ahead *a, size_t i)
+{
+    size_t value = i * a->value_part, factor = i * a->factor_part;
+    for (size_t s = 0; s < 2 && value < a->value_bytes; s++) {
+        ask_lines(a->w[s].values, value, a->value_part, a->value_bytes);
+    }
+    for (size_t s = 0; s < 2 && factor < a->factor_bytes; s++) {
+        ask_lines(a->w[s].factors, factor, a->factor_part, a->factor_bytes);
     }
 }
 
@@ -305,7 +315,7 @@ static void mul_pair(const struct product *p, size_t strip, int n_strips, size_t
             struct act_panel x = panel_from(panel_at(p->a, &p->panels, p->groups, i), g);
             size_t token = panel_begin(&p->panels, i), tokens = (size_t)x.nt / p->panels.step;
             x.groups = n;
-            ask_ahead(&next, i - first, last - first);
+            ask_ahead(&next, i - first);
             if (g + n == p->groups) {
                 expect_tile(p, strip, token, tokens);
             }
