@@ -22,6 +22,7 @@
 #include "tensor/kernels_x86.h"
 
 #include <immintrin.h>
+#include <math.h>
 #include <string.h>
 
 #define DPBUSD(acc, w, x) __asm__ volatile("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(w), "v"(x))
@@ -552,36 +553,57 @@ INLINE __m512i magnitude(__m512 v)
     return _mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(0x7fffffff));
 }
 
+/* quant_scale(peak, 127) of 16 groups, and what it divides by: 0 where nothing is kept. */
+INLINE void scales_of(const uint32_t *peaks, float *scales, float *inverses)
+{
+    const __m512i bits = _mm512_load_si512(peaks), three = _mm512_set1_epi32(3);
+    const __m512 peak = _mm512_castsi512_ps(bits);
+    __mmask16 some = _mm512_cmp_ps_mask(peak, _mm512_set1_ps(1e-25f), _CMP_NLT_UQ);
+    __mmask16 wild = _mm512_cmpgt_epu32_mask(bits, _mm512_set1_epi32(0x7149f2ca));
+    __m512i scale = _mm512_castps_si512(_mm512_div_ps(peak, _mm512_set1_ps(127)));
+    scale = _mm512_maskz_andnot_epi32(some, three, _mm512_add_epi32(scale, three));
+    __m512 kept = _mm512_mask_mov_ps(_mm512_castsi512_ps(scale), wild, _mm512_set1_ps(NAN));
+    _mm512_store_ps(scales, kept);
+    _mm512_store_ps(inverses,
+                    _mm512_maskz_div_ps(some & (__mmask16)~wild, _mm512_set1_ps(1), kept));
+}
+
+/* 16 groups at a time: their peaks, their scales side by side, their values. */
 static void quant8(const float *x, size_t n, struct act_panel *p, int t, size_t g0, size_t g1)
 {
+    enum { SIDE = 16 };
     const size_t nt = (size_t)p->nt, token = (size_t)t;
-    for (size_t g = g0; g < g1; g++) {
+    _Alignas(64) uint32_t peaks[SIDE] = {0};
+    _Alignas(64) float scales[SIDE], inverses[SIDE];
+    for (size_t first = g0; first < g1; first += SIDE) {
+        const size_t side = g1 - first < SIDE ? g1 - first : SIDE;
         __m512 a, b;
-        load_group(x, n, g, &a, &b);
-        uint32_t peak = _mm512_reduce_max_epu32(_mm512_max_epu32(magnitude(a), magnitude(b)));
-        float scale = quant_scale(peak, 127), inverse = scale > 0 ? 1 / scale : 0;
-        __m512i low = _mm512_setzero_si512(), high = low;
-        if (inverse > 0) {
-            low = _mm512_cvtps_epi32(_mm512_mul_ps(a, _mm512_set1_ps(inverse)));
-            high = _mm512_cvtps_epi32(_mm512_mul_ps(b, _mm512_set1_ps(inverse)));
+        for (size_t i = 0; i < side; i++) {
+            load_group(x, n, first + i, &a, &b);
+            peaks[i] = _mm512_reduce_max_epu32(_mm512_max_epu32(magnitude(a), magnitude(b)));
         }
-        _Alignas(32) int8_t bytes[32];
-        __m256i both = _mm256_setr_m128i(_mm512_cvtepi32_epi8(low), _mm512_cvtepi32_epi8(high));
-        _mm256_store_si256((__m256i *)(void *)bytes, both);
-        /* four sums of each half, then one of each */
-        __m256i sums = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), both);
-        sums = _mm256_hadd_epi32(sums, sums);
-        sums = _mm256_hadd_epi32(sums, sums);
-        int8_t *q = act_group(p, g).q;
-        if (nt == 1) {
-            memcpy(q, bytes, 32);
-        } else {
+        scales_of(peaks, scales, inverses);
+        int8_t *q = act_group(p, first).q + token * 4;
+        for (size_t i = 0; i < side; i++, q += ACT_GROUP_BYTES * nt) {
+            load_group(x, n, first + i, &a, &b);
+            /* What is not finite becomes INT32_MIN, whose low byte is 0. */
+            const __m512 inverse = _mm512_set1_ps(inverses[i]);
+            __m128i low = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(a, inverse)));
+            __m128i high = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(b, inverse)));
+            __m256i both = _mm256_setr_m128i(low, high);
+            _Alignas(32) uint32_t quads[8];
+            _mm256_store_si256((__m256i *)(void *)quads, both);
+            /* four sums of each half, then one of each */
+            __m256i sums = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), both);
+            sums = _mm256_hadd_epi32(sums, sums);
+            sums = _mm256_hadd_epi32(sums, sums);
+#pragma GCC unroll 8
             for (size_t k = 0; k < 8; k++) {
-                memcpy(q + (k * nt + token) * 4, bytes + 4 * k, 4);
+                memcpy(q + k * nt * 4, quads + k, 4);
             }
+            panel_put_sums(p, first + i, token, scales[i], _mm256_extract_epi32(sums, 0),
+                           _mm256_extract_epi32(sums, 4));
         }
-        panel_put_sums(p, g, token, scale, _mm256_extract_epi32(sums, 0),
-                       _mm256_extract_epi32(sums, 4));
     }
 }
 
