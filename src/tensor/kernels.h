@@ -54,12 +54,16 @@ struct attn_tile {
 /* Products of packed integers. A strip is 16 rows of a matrix; the columns come in groups of 32
  * (cols is padded with zeros). Its bytes, 64-aligned (pack.c writes them):
  *   values, per group:
- *     4 bits: [4][16 rows][4] bytes; byte (j, r, b) holds column 4j + b in its low and 16 + 4j + b
- *       in its high nibble; nibble = v + 8, or the index of v in the IQ4 levels
- *     8 bits: [8][16 rows][4] bytes v + 128, column 4j + b
  *     16 bits: [16][16 rows][2] int16 v, column 2j + b
- *   factors: 4 and 8 bits, per group: f16 [halves][16 rows] scales, then as many mins if has_min;
- *     16 bits, per I16_BLOCK columns: f32 [16 rows] scales
+ *     fewer: planes of 8, 4, 2 or 1 bits, those that add up to `bits`, the widest first; it has the
+ *       lowest bits of a value, the next plane those above. A plane of p bits is [p][16 rows][4]
+ *       bytes, and column 4k + b is in byte (k mod p, row, b), k / p * p bits up: shifts and masks
+ *       give the 4 columns of 16 rows side by side for any p. A value w of n bits stands for
+ *       v = w - 2^(n - 1); for w itself in super-blocks with mins; or for level w of IQ4 (table)
+ *   factors: 16 bits, per I16_BLOCK columns: f32 [16 rows] scales
+ *     fewer, per group: f16 [halves][16 rows] scales, then as many mins if has_min
+ *     super: per SUPER_GROUPS groups f16 [16 rows] for the scales, and as many for the mins; then
+ *       per group int8 [halves][16 rows] scales and mins; a factor is the product, which is exact
  *
  * Tokens come in panels of up to PANEL_TOKENS, quantised to int8 per token and group (or to int16
  * per token and I16_BLOCK): a power-of-two-free scale `xs`, values -127 .. 127 (-4095 .. 4095).
@@ -69,7 +73,8 @@ struct attn_tile {
  *     F = fma(fl(dot * xs), scale, F); if has_min: F = fma(min, fl(sum of x * xs), F)
  * dot and the sum are exact integers, so every instruction set gives the same bits, and so does any
  * tiling: the result depends on the row and the token only. */
-enum { STRIP_ROWS = 16, GROUP = 32, PANEL_TOKENS = 12, I16_BLOCK = 256, MUL4_MAX_TOKENS = 4 };
+enum { STRIP_ROWS = 16, GROUP = 32, PANEL_TOKENS = 12, I16_BLOCK = 256, SUPER_GROUPS = 8 };
+enum { FEW_TOKENS = 4 };
 
 /* A panel of nt tokens over `groups` groups. What a tile reads of a group lies together, so that a
  * panel is one stream (struct act_group tells where): 48 bytes per token, nine cache lines for
@@ -127,12 +132,14 @@ struct kernels {
     /* Groups [g0, g1) of token t of the panel from its row x of n columns (zeros after them). */
     void (*quant8)(const float *x, size_t n, struct act_panel *p, int t, size_t g0, size_t g1);
     void (*quant16)(const float *x, size_t n, struct act_panel *p, int t, size_t g0, size_t g1);
-    /* out[t][32]: rows of one or two strips (16 each), before the row's unit. One strip of 4-bit
-     * values; tokens t0 .. t0 + n, n <= MUL4_MAX_TOKENS. */
-    void (*mul4)(const struct strip *w, const struct mat_form *form, const struct act_panel *x,
-                 int t0, int n, float *out);
-    /* `add`: F of the definition starts at out, which holds the sums of the columns before. With
-     * one strip, columns 16 .. 31 of out are left as anything. */
+    /* out[t][32]: rows of one or two strips (16 each), before the row's unit. One strip of up to 8
+     * bits as it is; tokens t0 .. t0 + n, n <= FEW_TOKENS. */
+    void (*mul_few)(const struct strip *w, const struct mat_form *form, const struct act_panel *x,
+                    int t0, int n, float *out);
+    /* Two strips (or one) of bytes v + 128 as in a plane of 8 bits, and factors in f32, per group
+     * [halves][16 rows] scales and then mins: what `unpack` makes. `add`: F of the definition
+     * starts at out, which holds the sums of the columns before. With one strip, columns 16 .. 31
+     * of out are left as anything. */
     void (*mul8)(const struct strip *w, int n_strips, const struct mat_form *form,
                  const struct act_panel *x, bool add, float *out);
     void (*mul16)(const struct strip *w, int n_strips, const struct act_panel *x, bool add,
@@ -141,8 +148,10 @@ struct kernels {
      * 2i and 2i + 1; PUT_ADD: added to y. */
     void (*put)(const float *tile, int n, unsigned how, const float *unit, size_t width, float *y,
                 size_t ldy);
-    /* 4-bit values of a strip to 8-bit ones. */
-    void (*unpack4)(const uint8_t *values, size_t groups, bool table, uint8_t *out);
+    /* Groups of a strip, from the start of a super-block on, made ready for mul8; 8-bit values are
+     * ready as they are, and are not copied. */
+    void (*unpack)(const struct strip *w, const struct mat_form *form, size_t groups,
+                   uint8_t *values, float *factors);
     float (*dot_f32)(const float *a, const float *b, size_t n);
     int32_t (*dot_i8)(const int8_t *a, const int8_t *b, size_t n);
     void (*scan_i8)(const int8_t *query, const int8_t *rows, size_t n, size_t d, int32_t *out);

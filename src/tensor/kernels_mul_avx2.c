@@ -1,8 +1,8 @@
 /* Products of packed integers with AVX2.
  *
  * vpmaddubsw adds two products of an unsigned and a signed byte in 16 bits and saturates: bytes up
- * to 255 would overflow silently. Nibbles cannot (2 * 15 * 127); wider values go in as magnitudes
- * (at most 128: 2 * 128 * 127 < 2^15) with their sign moved to the activation. */
+ * to 255 would overflow silently. Up to 6 bits cannot (2 * 63 * 127); wider values go in as
+ * magnitudes (at most 128: 2 * 128 * 127 < 2^15) with their sign moved to the activation. */
 #if defined(__x86_64__)
 #include "tensor/kernels_x86.h"
 #include "tensor/pack.h"
@@ -21,25 +21,6 @@ static inline __m256i dot_bytes(__m256i acc, __m256i w, __m256i x)
 }
 
 #include "tensor/kernels_mul_256.h"
-
-static void unpack4(const uint8_t *values, size_t groups, bool table, uint8_t *out)
-{
-    const __m256i mask = _mm256_set1_epi8(15), bias = _mm256_set1_epi8(120);
-    const __m128i levels = _mm_xor_si128(_mm_loadu_si128((const __m128i *)(const void *)iq4_values),
-                                         _mm_set1_epi8(-128));
-    const __m256i both = _mm256_broadcastsi128_si256(levels);
-    for (size_t g = 0; g < groups; g++, values += 256, out += 512) {
-        for (size_t k = 0; k < 8; k++) {
-            __m256i b = load_256(values + k * 32);
-            __m256i lo = _mm256_and_si256(b, mask);
-            __m256i hi = _mm256_and_si256(_mm256_srli_epi16(b, 4), mask);
-            lo = table ? _mm256_shuffle_epi8(both, lo) : _mm256_add_epi8(lo, bias);
-            hi = table ? _mm256_shuffle_epi8(both, hi) : _mm256_add_epi8(hi, bias);
-            _mm256_store_si256((__m256i *)(void *)(out + k * 32), lo);
-            _mm256_store_si256((__m256i *)(void *)(out + 256 + k * 32), hi);
-        }
-    }
-}
 
 /* A group of a row, zeros past its end, as four registers. */
 INLINE void load_group(const float *x, size_t n, size_t g, __m256 v[4])
@@ -137,9 +118,9 @@ void kernels_fill_avx2_mul(struct kernels *k)
 {
     k->quant8 = quant8;
     k->quant16 = quant16;
-    k->mul4 = mul4;
+    k->mul_few = mul_few;
     k->mul8 = mul8;
     k->mul16 = mul16;
-    k->unpack4 = unpack4;
+    k->unpack = unpack;
 }
 #endif

@@ -33,6 +33,9 @@
     __asm__ volatile("vfmadd213ps %2%{1to16%}, %1, %0" : "+v"(a) : "v"(x), "m"(*(b)))
 #define ADD_SCALED(y, a, s) __asm__ volatile("vfmadd231ps %2, %1, %0" : "+v"(y) : "v"(a), "v"(s))
 #define IN_PLACE(v) __asm__ volatile("" : "+v"(v)) /* computed here, not where it is used */
+/* Bytes that values and factors are asked for ahead of the products of few tokens. */
+enum { VALUES_AHEAD = 3072, FACTORS_AHEAD = 2048 };
+
 #define FORGET_MEMORY() __asm__ volatile("" ::: "memory")
 #define INLINE static inline __attribute__((always_inline))
 
@@ -89,9 +92,11 @@ INLINE void dot_quads(const int NT, const int quads, const uint8_t *v0, const ui
 INLINE void tile8(const int NT, const int halves, const bool has_min, const struct strip *w,
                   const struct act_panel *x, bool add, float *out)
 {
-    const size_t set = STRIP_ROWS * 2, stride = (size_t)halves * (has_min ? 2 : 1) * set;
+    const size_t stride = (size_t)halves * (has_min ? 2 : 1) * STRIP_ROWS;
     const int quads = 8 / halves;
-    const uint8_t *v0 = w[0].values, *v1 = w[1].values, *f0 = w[0].factors, *f1 = w[1].factors;
+    const uint8_t *v0 = w[0].values, *v1 = w[1].values;
+    const float *f0 = (const float *)(const void *)w[0].factors;
+    const float *f1 = (const float *)(const void *)w[1].factors;
     const uint8_t *q = x->bytes, *half = x->halves;
     if (!add) {
         zero_tile(NT, out);
@@ -101,9 +106,8 @@ INLINE void tile8(const int NT, const int halves, const bool has_min, const stru
         for (int h = 0; h < halves; h++) {
             const uint8_t *init = halves == 1 ? q + 40 * NT : half + h * 4 * NT;
             const uint8_t *sums = halves == 1 ? q + 44 * NT : half + 8 * NT + h * 4 * NT;
-            __m512 s0 = load_f16x16(f0 + (size_t)h * set), s1 = load_f16x16(f1 + (size_t)h * set);
-            IN_PLACE(s0);
-            IN_PLACE(s1);
+            const __m512 s0 = _mm512_load_ps(f0 + h * STRIP_ROWS);
+            const __m512 s1 = _mm512_load_ps(f1 + h * STRIP_ROWS);
             __m512i a[PANEL_TOKENS], b[PANEL_TOKENS];
 #pragma GCC unroll 12
             for (int t = 0; t < NT; t++) {
@@ -114,8 +118,8 @@ INLINE void tile8(const int NT, const int halves, const bool has_min, const stru
             dot_quads(NT, quads, v0 + value, v1 + value, q + h * quads * 4 * NT, a, b);
             __m512 m0 = s0, m1 = s1;
             if (has_min) {
-                m0 = load_f16x16(f0 + (size_t)(halves + h) * set);
-                m1 = load_f16x16(f1 + (size_t)(halves + h) * set);
+                m0 = _mm512_load_ps(f0 + (halves + h) * STRIP_ROWS);
+                m1 = _mm512_load_ps(f1 + (halves + h) * STRIP_ROWS);
             }
 #pragma GCC unroll 12
             for (int t = 0; t < NT; t++) {
@@ -143,9 +147,10 @@ INLINE void tile8(const int NT, const int halves, const bool has_min, const stru
 INLINE void narrow8(const int NT, const int PT, const int t0, const int halves,
                     const struct strip *w, const struct act_panel *x, bool add, float *out)
 {
-    const size_t set = STRIP_ROWS * 2, stride = (size_t)halves * set;
-    const int quads = 8 / halves;
-    const uint8_t *v0 = w[0].values, *v1 = w[1].values, *f0 = w[0].factors, *f1 = w[1].factors;
+    const int quads = 8 / halves, stride = halves * STRIP_ROWS;
+    const uint8_t *v0 = w[0].values, *v1 = w[1].values;
+    const float *f0 = (const float *)(const void *)w[0].factors;
+    const float *f1 = (const float *)(const void *)w[1].factors;
     const uint8_t *q = x->bytes, *half = x->halves;
     __m512 y0[NARROW_TOKENS], y1[NARROW_TOKENS];
     out += t0 * 32;
@@ -176,9 +181,8 @@ INLINE void narrow8(const int NT, const int PT, const int t0, const int halves,
                     DPBUSD(b[t], w1, v);
                 }
             }
-            __m512 s0 = load_f16x16(f0 + (size_t)h * set), s1 = load_f16x16(f1 + (size_t)h * set);
-            IN_PLACE(s0);
-            IN_PLACE(s1);
+            const __m512 s0 = _mm512_load_ps(f0 + h * STRIP_ROWS);
+            const __m512 s1 = _mm512_load_ps(f1 + h * STRIP_ROWS);
 #pragma GCC unroll 6
             for (int t = 0; t < NT; t++) {
                 __m512 d0 = _mm512_castsi512_ps(a[t]), d1 = _mm512_castsi512_ps(b[t]);
@@ -199,78 +203,139 @@ INLINE void narrow8(const int NT, const int PT, const int t0, const int halves,
     }
 }
 
-/* One to four tokens times a strip of nibbles. */
-INLINE void tile4(const int NT, const int halves, const bool has_min, const bool table,
-                  const struct strip *w, const struct act_panel *x, int t0, float *out)
+/* A packed strip as it is read: constants of an instance. */
+struct packed {
+    int bits, halves;
+    bool has_min, table, super;
+};
+
+/* Columns 4k .. 4k + 3 of 16 rows from the planes of a group: w, or levels + 128. */
+INLINE __m512i load_quad(const struct packed f, const uint8_t *plane, const int k)
 {
-    const size_t set = STRIP_ROWS * 2, stride = (size_t)halves * (has_min ? 2 : 1) * set;
+    if (f.bits == 8) {
+        return _mm512_load_si512(plane + k * 64);
+    }
+    __m512i w = _mm512_setzero_si512();
+    int pos = 0;
+    if (f.bits & 4) {
+        __m512i p = _mm512_load_si512(plane + k % 4 * 64);
+        w = _mm512_and_si512(k < 4 ? p : _mm512_srli_epi16(p, 4), _mm512_set1_epi8(15));
+        plane += 256;
+        pos = 4;
+    }
+    if (f.bits & 2) {
+        const int left = pos - k / 2 * 2;
+        __m512i p = _mm512_load_si512(plane + k % 2 * 64);
+        p = left > 0 ? _mm512_slli_epi16(p, left) : left < 0 ? _mm512_srli_epi16(p, -left) : p;
+        w = _mm512_ternarylogic_epi32(w, p, _mm512_set1_epi8((char)(3 << pos)), 0xf8);
+        plane += 128;
+        pos += 2;
+    }
+    if (f.bits & 1) {
+        const int left = pos - k;
+        __m512i p = _mm512_load_si512(plane);
+        p = left > 0 ? _mm512_slli_epi16(p, left) : left < 0 ? _mm512_srli_epi16(p, -left) : p;
+        w = _mm512_ternarylogic_epi32(w, p, _mm512_set1_epi8((char)(1 << pos)), 0xf8);
+    }
+    if (f.table) {
+        const __m512i levels = _mm512_broadcast_i32x4(_mm_xor_si128(
+            _mm_loadu_si128((const __m128i *)(const void *)iq4_values), _mm_set1_epi8(-128)));
+        w = _mm512_shuffle_epi8(levels, w);
+    }
+    return w;
+}
+
+/* Factor i of a group; unit is the super-block's. */
+INLINE __m512 load_factor(const struct packed f, const uint8_t *factors, const int i,
+                          const __m512 unit)
+{
+    if (!f.super) {
+        return load_f16x16(factors + i * 2 * STRIP_ROWS);
+    }
+    __m128i ints = _mm_loadu_si128((const __m128i *)(const void *)(factors + i * STRIP_ROWS));
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(ints)), unit);
+}
+
+/* Steps over the factors of a super-block at its start. */
+INLINE const uint8_t *super_units(const struct packed f, const uint8_t *factors, size_t g,
+                                  __m512 *unit, __m512 *min_unit)
+{
+    if (!f.super || g % SUPER_GROUPS) {
+        return factors;
+    }
+    *unit = load_f16x16(factors);
+    *min_unit = f.has_min ? load_f16x16(factors + 2 * STRIP_ROWS) : *unit;
+    return factors + (f.has_min ? 4 : 2) * STRIP_ROWS;
+}
+
+INLINE size_t group_factor_bytes(const struct packed f)
+{
+    return (size_t)(f.halves * (f.has_min ? 2 : 1) * (f.super ? 1 : 2) * STRIP_ROWS);
+}
+
+/* One to four tokens times a packed strip, streamed from memory. Two chains of dot products for
+ * each token: columns 0-15 and 16-31. */
+INLINE void few(const int NT, const struct packed f, const struct strip *w,
+                const struct act_panel *x, int t0, float *out)
+{
     const size_t nt = (size_t)x->nt;
-    const __m512i mask = _mm512_set1_epi8(15);
-    const __m512i levels = _mm512_broadcast_i32x4(_mm_xor_si128(
-        _mm_loadu_si128((const __m128i *)(const void *)iq4_values), _mm_set1_epi8(-128)));
-    const uint8_t *v = w->values, *f = w->factors;
-    __m512 y[MUL4_MAX_TOKENS];
+    const uint8_t *v = w->values, *factors = w->factors;
+    __m512 unit = _mm512_setzero_ps(), min_unit = unit, y[FEW_TOKENS];
 #pragma GCC unroll 4
     for (int t = 0; t < NT; t++) {
         y[t] = _mm512_setzero_ps();
     }
-    for (size_t g = 0; g < x->groups; g++, v += 256, f += stride) {
-        __m512i low[MUL4_MAX_TOKENS], high[MUL4_MAX_TOKENS];
+    for (size_t g = 0; g < x->groups; g++, v += f.bits * 64) {
+        factors = super_units(f, factors, g, &unit, &min_unit);
         const struct act_group a = act_group(x, g);
         const int8_t *q = a.q + 4 * t0;
-        const float *xs = a.xs + t0, *bias_xs = a.bias_xs + t0, *half_xsum = a.half_xsum + t0;
-        const int32_t *init = a.init + t0, *half_init = a.half_init + t0;
+        __m512i acc[2][FEW_TOKENS];
 #pragma GCC unroll 4
         for (size_t t = 0; t < (size_t)NT; t++) {
-            /* A nibble is v + 8, a level is value + 128; init has the correction for 128. */
-            const int shift = table ? 0 : 4;
-            const int32_t first = halves == 1 ? init[t] : half_init[t];
-            low[t] = _mm512_set1_epi32(ACC_BIAS_BITS - ((ACC_BIAS_BITS - first) >> shift));
-            high[t] = halves == 1
-                          ? _mm512_setzero_si512()
-                          : _mm512_set1_epi32(ACC_BIAS_BITS -
-                                              ((ACC_BIAS_BITS - half_init[nt + t]) >> shift));
+            /* init has the correction for an offset of 128 */
+            const int32_t *init = (f.halves == 1 ? a.init : a.half_init) + (size_t)t0 + t;
+            const int shift = f.table ? 0 : 8 - f.bits;
+            const bool zero = f.super && f.has_min;
+            acc[0][t] = _mm512_set1_epi32(
+                zero ? ACC_BIAS_BITS : ACC_BIAS_BITS - ((ACC_BIAS_BITS - init[0]) >> shift));
+            acc[1][t] = f.halves == 1
+                            ? _mm512_setzero_si512()
+                            : _mm512_set1_epi32(zero ? ACC_BIAS_BITS
+                                                     : ACC_BIAS_BITS -
+                                                           ((ACC_BIAS_BITS - init[nt]) >> shift));
         }
-        _mm_prefetch((const char *)f + 2048, _MM_HINT_T0);
-#pragma GCC unroll 4
-        for (size_t k = 0; k < 4; k++) {
-            _mm_prefetch((const char *)v + 3072 + k * 64, _MM_HINT_T0);
-            __m512i b = _mm512_load_si512(v + k * 64);
-            __m512i lo = _mm512_and_si512(b, mask);
-            __m512i hi = _mm512_and_si512(_mm512_srli_epi16(b, 4), mask);
-            if (table) {
-                lo = _mm512_shuffle_epi8(levels, lo);
-                hi = _mm512_shuffle_epi8(levels, hi);
+        _mm_prefetch((const char *)factors + FACTORS_AHEAD, _MM_HINT_T0);
+#pragma GCC unroll 8
+        for (int k = 0; k < 8; k++) {
+            if (k < f.bits) {
+                _mm_prefetch((const char *)v + VALUES_AHEAD + k * 64, _MM_HINT_T0);
             }
+        }
+#pragma GCC unroll 8
+        for (int k = 0; k < 8; k++) {
+            const int i = k / 2 + k % 2 * 4; /* the chains take turns */
+            const __m512i quad = load_quad(f, v, i);
 #pragma GCC unroll 4
             for (size_t t = 0; t < (size_t)NT; t++) {
-                DPBUSD(low[t], lo, broadcast(q + (k * nt + t) * 4));
-                DPBUSD(high[t], hi, broadcast(q + ((k + 4) * nt + t) * 4));
+                DPBUSD(acc[k % 2][t], quad, broadcast(q + ((size_t)i * nt + t) * 4));
             }
         }
-        __m512 scale = load_f16x16(f),
-               min = has_min ? load_f16x16(f + (size_t)halves * set) : scale;
+#pragma GCC unroll 2
+        for (int h = 0; h < f.halves; h++) {
+            const __m512 scale = load_factor(f, factors, h, unit);
+            const __m512 min = f.has_min ? load_factor(f, factors, f.halves + h, min_unit) : scale;
+            const float *sums = (f.halves == 1 ? a.xsum : a.half_xsum + (size_t)h * nt) + t0;
 #pragma GCC unroll 4
-        for (size_t t = 0; t < (size_t)NT; t++) {
-            const float unit = xs[t], bias = bias_xs[t];
-            if (halves == 1) {
-                y[t] = _mm512_fmadd_ps(unbias(_mm512_add_epi32(low[t], high[t]), unit, bias), scale,
-                                       y[t]);
-                if (has_min) {
-                    y[t] = _mm512_fmadd_ps(min, _mm512_set1_ps(a.xsum[(size_t)t0 + t]), y[t]);
+            for (int t = 0; t < NT; t++) {
+                const __m512i dot =
+                    f.halves == 1 ? _mm512_add_epi32(acc[0][t], acc[1][t]) : acc[h][t];
+                y[t] = _mm512_fmadd_ps(unbias(dot, a.xs[t0 + t], a.bias_xs[t0 + t]), scale, y[t]);
+                if (f.has_min) {
+                    y[t] = _mm512_fmadd_ps(min, _mm512_set1_ps(sums[t]), y[t]);
                 }
-                continue;
-            }
-            y[t] = _mm512_fmadd_ps(unbias(low[t], unit, bias), scale, y[t]);
-            if (has_min) {
-                y[t] = _mm512_fmadd_ps(min, _mm512_set1_ps(half_xsum[t]), y[t]);
-            }
-            y[t] = _mm512_fmadd_ps(unbias(high[t], unit, bias), load_f16x16(f + set), y[t]);
-            if (has_min) {
-                y[t] = _mm512_fmadd_ps(load_f16x16(f + 3 * set), _mm512_set1_ps(half_xsum[nt + t]),
-                                       y[t]);
             }
         }
+        factors += group_factor_bytes(f);
     }
 #pragma GCC unroll 4
     for (int t = 0; t < NT; t++) {
@@ -278,46 +343,32 @@ INLINE void tile4(const int NT, const int halves, const bool has_min, const bool
     }
 }
 
-/* Decoding from bytes: one token, two chains, streamed. */
-INLINE void stream8(const int halves, const bool has_min, const struct strip *w,
-                    const struct act_panel *x, bool add, float *out)
+INLINE void unpack_strip(const struct packed f, const struct strip *w, size_t groups,
+                         uint8_t *values, float *factors)
 {
-    const size_t set = STRIP_ROWS * 2, stride = (size_t)halves * (has_min ? 2 : 1) * set;
-    const uint8_t *v = w->values, *f = w->factors;
-    __m512 y = add ? _mm512_load_ps(out) : _mm512_setzero_ps();
-    for (size_t g = 0; g < x->groups; g++, v += 512, f += stride) {
-        const struct act_group act = act_group(x, g);
-        const int8_t *q = act.q;
-        const float xs = *act.xs, bias = *act.bias_xs;
-        __m512i a = _mm512_set1_epi32(halves == 1 ? *act.init : act.half_init[0]);
-        __m512i b = halves == 1 ? _mm512_setzero_si512() : _mm512_set1_epi32(act.half_init[1]);
-        _mm_prefetch((const char *)f + 2048, _MM_HINT_T0);
-#pragma GCC unroll 4
-        for (size_t k = 0; k < 4; k++) {
-            _mm_prefetch((const char *)v + 3072 + k * 64, _MM_HINT_T0);
-            _mm_prefetch((const char *)v + 3328 + k * 64, _MM_HINT_T0);
-            DPBUSD(a, _mm512_load_si512(v + k * 64), broadcast(q + k * 4));
-            DPBUSD(b, _mm512_load_si512(v + 256 + k * 64), broadcast(q + 16 + k * 4));
-        }
-        __m512 scale = load_f16x16(f),
-               min = has_min ? load_f16x16(f + (size_t)halves * set) : scale;
-        if (halves == 1) {
-            y = _mm512_fmadd_ps(unbias(_mm512_add_epi32(a, b), xs, bias), scale, y);
-            if (has_min) {
-                y = _mm512_fmadd_ps(min, _mm512_set1_ps(*act.xsum), y);
+    const uint8_t *v = w->values, *packed = w->factors;
+    const int offset = f.super && f.has_min ? 0 : 1 << (f.bits - 1);
+    const __m512i bias = _mm512_set1_epi8((char)(128 - offset));
+    const int quads = f.bits < 8 ? 8 : 0, n = f.halves * (f.has_min ? 2 : 1);
+    __m512 unit = _mm512_setzero_ps(), min_unit = unit;
+    for (size_t g = 0; g < groups; g++, v += f.bits * 64) {
+        packed = super_units(f, packed, g, &unit, &min_unit);
+        _mm_prefetch((const char *)packed + FACTORS_AHEAD, _MM_HINT_T0);
+#pragma GCC unroll 8
+        for (int k = 0; k < quads; k++, values += 64) {
+            if (k < f.bits) {
+                _mm_prefetch((const char *)v + VALUES_AHEAD + k * 64, _MM_HINT_T0);
             }
-            continue;
+            __m512i quad = load_quad(f, v, k);
+            _mm512_store_si512(values, f.table ? quad : _mm512_add_epi8(quad, bias));
         }
-        y = _mm512_fmadd_ps(unbias(a, xs, bias), scale, y);
-        if (has_min) {
-            y = _mm512_fmadd_ps(min, _mm512_set1_ps(act.half_xsum[0]), y);
+#pragma GCC unroll 4
+        for (int i = 0; i < n; i++, factors += STRIP_ROWS) {
+            __m512 to = load_factor(f, packed, i, i < f.halves ? unit : min_unit);
+            _mm512_store_ps(factors, to);
         }
-        y = _mm512_fmadd_ps(unbias(b, xs, bias), load_f16x16(f + set), y);
-        if (has_min) {
-            y = _mm512_fmadd_ps(load_f16x16(f + 3 * set), _mm512_set1_ps(act.half_xsum[1]), y);
-        }
+        packed += group_factor_bytes(f);
     }
-    _mm512_store_ps(out, y);
 }
 
 /* int16: the same tiles, pairs of columns, float sums per I16_BLOCK columns. */
@@ -414,25 +465,9 @@ DEFINE_NARROW8(narrow8_plain)
 #define HALVES 2
 DEFINE_NARROW8(narrow8_half)
 
-static void mul8_one(const struct strip *w, const struct mat_form *form, const struct act_panel *x,
-                     bool add, float *out)
-{
-    if (form->halves == 1) {
-        form->has_min ? stream8(1, true, w, x, add, out) : stream8(1, false, w, x, add, out);
-    } else {
-        form->has_min ? stream8(2, true, w, x, add, out) : stream8(2, false, w, x, add, out);
-    }
-}
-
 static void mul8(const struct strip *w, int n_strips, const struct mat_form *form,
                  const struct act_panel *x, bool add, float *out)
 {
-    if (x->nt == 1) {
-        for (int s = 0; s < n_strips; s++) {
-            mul8_one(w + s, form, x, add, out + 16 * s);
-        }
-        return;
-    }
     /* One strip is multiplied twice: that happens at the end of a matrix only. */
     const struct strip pair[2] = {w[0], w[n_strips - 1]};
     if (x->nt >= 10 && !form->has_min) {
@@ -444,35 +479,55 @@ static void mul8(const struct strip *w, int n_strips, const struct mat_form *for
     }
 }
 
-#define CASE4(n, halves, has_min, table)                 \
-    case n:                                              \
-        tile4(n, halves, has_min, table, w, x, t0, out); \
-        return;
-#define DEFINE_MUL4(name, halves, has_min, table)                                                 \
-    static void name(const struct strip *w, const struct act_panel *x, int t0, int n, float *out) \
-    {                                                                                             \
-        switch (n) {                                                                              \
-            CASE4(1, halves, has_min, table)                                                      \
-            CASE4(2, halves, has_min, table)                                                      \
-            CASE4(3, halves, has_min, table)                                                      \
-            CASE4(4, halves, has_min, table)                                                      \
-        }                                                                                         \
+#define DEFINE_PACKED(name, bits, halves, min, table, super)                                \
+    static void few_##name(const struct strip *w, const struct act_panel *x, int t0, int n, \
+                           float *out)                                                      \
+    {                                                                                       \
+        const struct packed f = {bits, halves, min, table, super};                          \
+        switch (n) {                                                                        \
+        case 1:                                                                             \
+            few(1, f, w, x, t0, out);                                                       \
+            return;                                                                         \
+        case 2:                                                                             \
+            few(2, f, w, x, t0, out);                                                       \
+            return;                                                                         \
+        case 3:                                                                             \
+            few(3, f, w, x, t0, out);                                                       \
+            return;                                                                         \
+        case 4:                                                                             \
+            few(4, f, w, x, t0, out);                                                       \
+            return;                                                                         \
+        }                                                                                   \
+    }                                                                                       \
+    static void unpack_##name(const struct strip *w, size_t groups, uint8_t *values,        \
+                              float *factors)                                               \
+    {                                                                                       \
+        const struct packed f = {bits, halves, min, table, super};                          \
+        unpack_strip(f, w, groups, values, factors);                                        \
     }
-DEFINE_MUL4(mul4_plain, 1, false, false)
-DEFINE_MUL4(mul4_min, 1, true, false)
-DEFINE_MUL4(mul4_half, 2, false, false)
-DEFINE_MUL4(mul4_half_min, 2, true, false)
-DEFINE_MUL4(mul4_table, 1, false, true)
+EACH_PACKED(DEFINE_PACKED)
 
-static void mul4(const struct strip *w, const struct mat_form *form, const struct act_panel *x,
-                 int t0, int n, float *out)
+#define CASE_FEW(name, bits, halves, min, table, super) \
+    case PACKED_KEY(bits, halves, min, table, super):   \
+        few_##name(w, x, t0, n, out);                   \
+        return;
+static void mul_few(const struct strip *w, const struct mat_form *form, const struct act_panel *x,
+                    int t0, int n, float *out)
 {
-    if (form->table) {
-        mul4_table(w, x, t0, n, out);
-    } else if (form->halves == 1) {
-        (form->has_min ? mul4_min : mul4_plain)(w, x, t0, n, out);
-    } else {
-        (form->has_min ? mul4_half_min : mul4_half)(w, x, t0, n, out);
+    switch (form_key(form)) {
+        EACH_PACKED(CASE_FEW)
+    }
+}
+
+#define CASE_UNPACK(name, bits, halves, min, table, super) \
+    case PACKED_KEY(bits, halves, min, table, super):      \
+        unpack_##name(w, groups, values, factors);         \
+        return;
+static void unpack(const struct strip *w, const struct mat_form *form, size_t groups,
+                   uint8_t *values, float *factors)
+{
+    switch (form_key(form)) {
+        EACH_PACKED(CASE_UNPACK)
     }
 }
 
@@ -486,25 +541,6 @@ static void mul16(const struct strip *w, int n_strips, const struct act_panel *x
     const struct strip pair[2] = {w[0], w[n_strips - 1]};
     switch (x->nt) {
         EACH_NT(CASE16)
-    }
-}
-
-static void unpack4(const uint8_t *values, size_t groups, bool table, uint8_t *out)
-{
-    const __m512i mask = _mm512_set1_epi8(15), bias = _mm512_set1_epi8(120);
-    const __m512i levels = _mm512_broadcast_i32x4(_mm_xor_si128(
-        _mm_loadu_si128((const __m128i *)(const void *)iq4_values), _mm_set1_epi8(-128)));
-    for (size_t g = 0; g < groups; g++, values += 256, out += 512) {
-#pragma GCC unroll 4
-        for (size_t k = 0; k < 4; k++) {
-            __m512i b = _mm512_load_si512(values + k * 64);
-            __m512i lo = _mm512_and_si512(b, mask);
-            __m512i hi = _mm512_and_si512(_mm512_srli_epi16(b, 4), mask);
-            _mm512_store_si512(out + k * 64,
-                               table ? _mm512_shuffle_epi8(levels, lo) : _mm512_add_epi8(lo, bias));
-            _mm512_store_si512(out + 256 + k * 64,
-                               table ? _mm512_shuffle_epi8(levels, hi) : _mm512_add_epi8(hi, bias));
-        }
     }
 }
 
@@ -642,10 +678,10 @@ void kernels_fill_avx512_mul(struct kernels *k)
 {
     k->quant8 = quant8;
     k->quant16 = quant16;
-    k->mul4 = mul4;
+    k->mul_few = mul_few;
     k->mul8 = mul8;
     k->mul16 = mul16;
-    k->unpack4 = unpack4;
+    k->unpack = unpack;
     k->put = put;
 }
 #endif

@@ -13,7 +13,8 @@
 
 void kernels_fill_avxvnni_mul(struct kernels *k)
 {
-    k->mul4 = mul4;
+    k->mul_few = mul_few;
+    k->unpack = unpack;
     k->mul8 = mul8;
     k->mul16 = mul16;
 }

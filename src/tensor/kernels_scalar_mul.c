@@ -91,51 +91,93 @@ static void quant16(const float *x, size_t n, struct act_panel *p, int t, size_t
     }
 }
 
-/* v of one row and column: the three layouts. */
-static int value4(const struct strip *w, bool table, size_t c, size_t row)
+/* w of one row and column of packed values. */
+static int packed_value(const uint8_t *values, int bits, size_t c, size_t row)
 {
-    size_t g = c / GROUP, i = c % GROUP;
-    int nibble = w->values[(g * 4 + i % 16 / 4) * 64 + row * 4 + i % 4] >> (i / 16 * 4) & 15;
-    return table ? iq4_values[nibble] : nibble - 8;
+    size_t quad = c % GROUP / 4;
+    const uint8_t *plane = values + (c / GROUP * (size_t)bits * STRIP_ROWS + row) * 4 + c % 4;
+    int w = 0, pos = 0;
+    for (int p = 8; p; p /= 2) {
+        if (bits & p) {
+            size_t at = quad % (size_t)p, shift = quad / (size_t)p * (size_t)p;
+            w |= (plane[at * 64] >> shift & ((1 << p) - 1)) << pos;
+            plane += p * 64;
+            pos += p;
+        }
+    }
+    return w;
 }
 
-static int value8(const struct strip *w, size_t c, size_t row)
+static int value_of(const struct mat_form *form, int w)
 {
-    return w->values[c / 4 * 64 + row * 4 + c % 4] - 128;
+    return form->table ? iq4_values[w] : w - value_offset(form);
 }
 
-/* One row and one token in the order of the definition. */
-static float mul_row8(const struct strip *w, const struct mat_form *form, int bits,
-                      const struct act_panel *x, size_t t, size_t row, float f)
+/* Factor i of a group: the halves' scales, then their mins. */
+static float factor_of(const struct strip *w, const struct mat_form *form, size_t g, size_t i,
+                       size_t row)
+{
+    size_t n = group_factors(form), at = i * STRIP_ROWS + row;
+    if (!form->super) {
+        return load_f16(w->factors + (g * n * STRIP_ROWS + at) * 2);
+    }
+    const uint8_t *block = w->factors + strip_factor_bytes(form, g / SUPER_GROUPS * SUPER_GROUPS);
+    bool min = i >= (size_t)form->halves;
+    const uint8_t *ints = block + (form->has_min ? 2 : 1) * STRIP_ROWS * 2;
+    float unit = load_f16(block + (min ? STRIP_ROWS + row : row) * 2);
+    return unit * (float)(int8_t)ints[g % SUPER_GROUPS * n * STRIP_ROWS + at];
+}
+
+/* Half group h, or all of group g when there are no halves, of one row and one token: F of the
+ * definition. */
+static float add_half(const struct mat_form *form, const struct act_panel *x, size_t g, size_t h,
+                      size_t t, int32_t dot, float scale, float min, float f)
+{
+    struct act_group a = act_group(x, g);
+    f = fmaf((float)dot * a.xs[t], scale, f);
+    return form->has_min
+               ? fmaf(min, form->halves == 1 ? a.xsum[t] : a.half_xsum[h * (size_t)x->nt + t], f)
+               : f;
+}
+
+static void mul_few(const struct strip *w, const struct mat_form *form, const struct act_panel *x,
+                    int t0, int n, float *out)
 {
     size_t nt = (size_t)x->nt, halves = (size_t)form->halves, width = GROUP / halves;
-    for (size_t g = 0; g < x->groups; g++) {
-        const uint8_t *factors = w->factors + g * factor_bytes(form) + 2 * row;
-        struct act_group a = act_group(x, g);
-        for (size_t h = 0; h < halves; h++) {
+    for (size_t i = 0; i < (size_t)n * STRIP_ROWS; i++) {
+        size_t t = (size_t)t0 + i / STRIP_ROWS, r = i % STRIP_ROWS;
+        float f = 0;
+        for (size_t k = 0; k < x->groups * halves; k++) {
+            size_t g = k / halves, h = k % halves;
             int32_t dot = 0;
-            for (size_t c = g * GROUP + h * width; c < g * GROUP + (h + 1) * width; c++) {
-                int v = bits == 4 ? value4(w, form->table, c, row) : value8(w, c, row);
-                dot += v * a.q[(c % GROUP / 4 * nt + t) * 4 + c % 4];
+            for (size_t c = k * width; c < (k + 1) * width; c++) {
+                dot += value_of(form, packed_value(w->values, form->bits, c, r)) *
+                       act_group(x, g).q[(c % GROUP / 4 * nt + t) * 4 + c % 4];
             }
-            f = fmaf((float)dot * a.xs[t], load_f16(factors + h * 2 * STRIP_ROWS), f);
-            if (form->has_min) {
-                float sum = halves == 1 ? a.xsum[t] : a.half_xsum[h * nt + t];
-                f = fmaf(load_f16(factors + (halves + h) * 2 * STRIP_ROWS), sum, f);
-            }
+            float min = form->has_min ? factor_of(w, form, g, halves + h, r) : 0;
+            f = add_half(form, x, g, h, t, dot, factor_of(w, form, g, h, r), min, f);
         }
+        out[i / STRIP_ROWS * 32 + r] = f;
     }
-    return f;
 }
 
-static void mul4(const struct strip *w, const struct mat_form *form, const struct act_panel *x,
-                 int t0, int n, float *out)
+static float mul_row8(const struct strip *w, const struct mat_form *form, const struct act_panel *x,
+                      size_t t, size_t row, float f)
 {
-    for (int t = 0; t < n; t++) {
-        for (size_t r = 0; r < STRIP_ROWS; r++) {
-            out[(size_t)t * 32 + r] = mul_row8(w, form, 4, x, (size_t)(t0 + t), r, 0);
+    size_t nt = (size_t)x->nt, halves = (size_t)form->halves, width = GROUP / halves;
+    const float *factors = (const float *)(const void *)w->factors + row;
+    for (size_t k = 0; k < x->groups * halves; k++) {
+        size_t g = k / halves, h = k % halves;
+        const float *scale = factors + (g * group_factors(form) + h) * STRIP_ROWS;
+        int32_t dot = 0;
+        for (size_t c = k * width; c < (k + 1) * width; c++) {
+            dot += (packed_value(w->values, 8, c, row) - 128) *
+                   act_group(x, g).q[(c % GROUP / 4 * nt + t) * 4 + c % 4];
         }
+        float min = form->has_min ? scale[halves * STRIP_ROWS] : 0;
+        f = add_half(form, x, g, h, t, dot, *scale, min, f);
     }
+    return f;
 }
 
 static void mul8(const struct strip *w, int n_strips, const struct mat_form *form,
@@ -144,7 +186,7 @@ static void mul8(const struct strip *w, int n_strips, const struct mat_form *for
     for (size_t t = 0; t < (size_t)x->nt; t++) {
         for (size_t r = 0; r < (size_t)n_strips * STRIP_ROWS; r++) {
             float *f = out + t * 32 + r;
-            *f = mul_row8(w + r / STRIP_ROWS, form, 8, x, t, r % STRIP_ROWS, add ? *f : 0);
+            *f = mul_row8(w + r / STRIP_ROWS, form, x, t, r % STRIP_ROWS, add ? *f : 0);
         }
     }
 }
@@ -179,13 +221,17 @@ static void mul16(const struct strip *w, int n_strips, const struct act_panel *x
     }
 }
 
-static void unpack4(const uint8_t *values, size_t groups, bool table, uint8_t *out)
+static void unpack(const struct strip *w, const struct mat_form *form, size_t groups,
+                   uint8_t *values, float *factors)
 {
-    struct strip w = {.values = values};
-    for (size_t c = 0; c < groups * GROUP; c++) {
-        for (size_t r = 0; r < STRIP_ROWS; r++) {
-            out[c / 4 * 64 + r * 4 + c % 4] = (uint8_t)(value4(&w, table, c, r) + 128);
-        }
+    size_t n = group_factors(form);
+    for (size_t i = 0; form->bits != 8 && i < groups * GROUP * STRIP_ROWS; i++) {
+        size_t c = i / 64 * 4 + i % 4, row = i % 64 / 4;
+        values[i] = (uint8_t)(value_of(form, packed_value(w->values, form->bits, c, row)) + 128);
+    }
+    for (size_t i = 0; i < groups * n * STRIP_ROWS; i++) {
+        size_t k = i / STRIP_ROWS;
+        factors[i] = factor_of(w, form, k / n, k % n, i % STRIP_ROWS);
     }
 }
 
@@ -207,9 +253,9 @@ void kernels_fill_scalar_mul(struct kernels *k)
 {
     k->quant8 = quant8;
     k->quant16 = quant16;
-    k->mul4 = mul4;
+    k->mul_few = mul_few;
     k->mul8 = mul8;
     k->mul16 = mul16;
-    k->unpack4 = unpack4;
+    k->unpack = unpack;
     k->put = put;
 }

@@ -36,10 +36,11 @@ enum mul_mode {
 
 /* How a mat is packed (private to tensor/; see pack.c). */
 struct mat_form {
-    int bits;     /* 0: the file's rows, dequantised on the fly; 4, 8 or 16: packed integers */
+    int bits;     /* 0: the file's rows, dequantised on the fly; 1 .. 8, 16: packed integers */
     int halves;   /* scales per group of 32 columns: 1 or 2 */
     bool has_min; /* value = scale * v + min instead of scale * v */
     bool table;   /* 4-bit values are indices into the levels of IQ4 */
+    bool super;   /* factors are int8 times an f16 per super-block of 8 groups */
     bool fine;    /* a token is two: its int8 values, and what they leave over */
 };
 

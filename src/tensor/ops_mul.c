@@ -3,9 +3,9 @@
  *
  * Rows are divided among workers in pairs of strips (32 rows). The panels of as many tokens as fit
  * the second-level cache stay there while the pairs pass, each read from memory once; a pair is
- * taken STEP_GROUPS columns at a time, unpacked to bytes if it has 4 bits, so that its values stay
- * in the first-level cache while the panels pass. Sums go on from step to step in the order of the
- * columns, so steps do not show in the result. Up to eight tokens are multiplied from the 4-bit
+ * taken STEP_GROUPS groups of columns at a time, unpacked to bytes and float factors, so that it
+ * stays in the first-level cache while the panels pass. Sums go on from step to step in the order
+ * of the columns, so steps do not show in the result. A few tokens are multiplied from the packed
  * values directly, since decoding waits for memory.
  *
  * Rejected: blocks of 16 strips in the second-level cache with whole panels streamed past them: the
@@ -190,9 +190,8 @@ static struct strip strip_at(const struct product *p, size_t strip, size_t g)
 {
     const struct mat_form *form = &p->m->form;
     const uint8_t *at = (const uint8_t *)p->m->packed + strip * p->strip_bytes;
-    size_t factors = form->bits == 16 ? g * GROUP / I16_BLOCK * STRIP_ROWS * sizeof(float)
-                                      : g * factor_bytes(form);
-    return (struct strip){at + strip_value_bytes(form, g), at + p->value_bytes + factors};
+    return (struct strip){at + strip_value_bytes(form, g),
+                          at + p->value_bytes + strip_factor_bytes(form, g)};
 }
 
 /* Scales a tile's rows by their units and puts them into y, from row `token` on. */
@@ -205,17 +204,17 @@ static void put_tile(const struct product *p, size_t strip, int n_strips, size_t
                    p->y + token * p->ldy + (row - p->row0), p->ldy);
 }
 
-/* 4-bit strips as they are, for a few tokens: up to here unpacking costs more than it saves. */
-enum { DIRECT4_TOKENS = 2 * MUL4_MAX_TOKENS };
-static void mul_direct4(const struct product *p, size_t first, size_t last)
+/* Strips as they are, for a few tokens: up to here unpacking costs more than it saves. */
+enum { DIRECT_TOKENS = 2 * FEW_TOKENS };
+static void mul_direct(const struct product *p, size_t first, size_t last)
 {
-    _Alignas(64) float tile[DIRECT4_TOKENS * 32];
+    _Alignas(64) float tile[DIRECT_TOKENS * 32];
     struct act_panel x = panel_at(p->a, &p->panels, p->groups, 0);
     for (size_t s = first; s < last; s++) {
         struct strip w = strip_at(p, s, 0);
-        for (int t = 0; t < x.nt; t += MUL4_MAX_TOKENS) {
-            int n = x.nt - t < MUL4_MAX_TOKENS ? x.nt - t : MUL4_MAX_TOKENS;
-            kernels()->mul4(&w, &p->m->form, &x, t, n, tile + t * 32);
+        for (int t = 0; t < x.nt; t += FEW_TOKENS) {
+            int n = x.nt - t < FEW_TOKENS ? x.nt - t : FEW_TOKENS;
+            kernels()->mul_few(&w, &p->m->form, &x, t, n, tile + t * 32);
         }
         put_tile(p, s, 1, 0, x.nt / (int)p->panels.step, tile);
     }
@@ -232,9 +231,41 @@ static void expect_tile(const struct product *p, size_t strip, size_t token, siz
 }
 
 enum {
-    STEP_GROUPS = 16, /* 16 KiB of bytes in two strips, and 9 KiB of a panel */
+    STEP_GROUPS = 16, /* 16 KiB of bytes in two strips, 2 to 8 of factors, and 9 of a panel */
     TILE_FLOATS = PANEL_TOKENS * 2 * STRIP_ROWS
 };
+
+/* Groups of a pair of strips made ready for mul8. */
+struct unpacked {
+    _Alignas(64) uint8_t values[2][STEP_GROUPS * GROUP * STRIP_ROWS];
+    _Alignas(64) float factors[2][STEP_GROUPS * 4 * STRIP_ROWS];
+};
+
+/* Groups [g, g + n) of strips, as they are for 16 bits. */
+static void ready_pair(const struct product *p, size_t strip, int n_strips, size_t g, size_t n,
+                       struct unpacked *room, struct strip *w)
+{
+    const struct mat_form *form = &p->m->form;
+    for (int s = 0; s < n_strips; s++) {
+        w[s] = strip_at(p, strip + (size_t)s, g);
+        if (form->bits != 16) {
+            kernels()->unpack(&w[s], form, n, room->values[s], room->factors[s]);
+            w[s].values = form->bits == 8 ? w[s].values : room->values[s];
+            w[s].factors = (const uint8_t *)room->factors[s];
+        }
+    }
+}
+
+/* Groups of a step: evenly, in whole blocks of factors. */
+static size_t step_groups(const struct product *p, bool one_panel)
+{
+    if (p->m->form.bits == 16) {
+        return one_panel ? p->groups : I16_BLOCK / GROUP;
+    }
+    size_t steps = (p->groups + STEP_GROUPS - 1) / STEP_GROUPS;
+    size_t n = (p->groups + steps - 1) / steps;
+    return p->m->form.super ? (n + SUPER_GROUPS - 1) / SUPER_GROUPS * SUPER_GROUPS : n;
+}
 
 /* What the next step reads of each strip: asked for bit by bit while the panels pass, since it
  * comes from memory, and the first panel (or unpacking) would wait for it: 5 to 8 % of a prompt on
@@ -258,7 +289,7 @@ static struct ahead ahead_of(const struct product *p, size_t strip, size_t g, si
         a.w[0] = strip_at(p, strip, g);
         a.w[1] = strip_at(p, strip + 1, g);
         a.value_bytes = strip_value_bytes(form, n);
-        a.factor_bytes = form->bits == 16 ? 64 : n * factor_bytes(form);
+        a.factor_bytes = strip_factor_bytes(form, n);
         a.value_part = (a.value_bytes / panels + 64) & ~(size_t)63;
         a.factor_part = (a.factor_bytes / panels + 64) & ~(size_t)63;
     }
@@ -290,25 +321,12 @@ static void mul_pair(const struct product *p, size_t strip, int n_strips, size_t
                      float *tiles)
 {
     const struct mat_form *form = &p->m->form;
-    _Alignas(64) uint8_t bytes[2][STEP_GROUPS * GROUP * STRIP_ROWS];
-    size_t step = form->bits == 16 ? I16_BLOCK / GROUP : STEP_GROUPS;
-    size_t steps = (p->groups + step - 1) / step;
-    if (form->bits != 16) { /* evenly */
-        step = (p->groups + steps - 1) / steps;
-    }
-    if (form->bits != 4 && last - first == 1) {
-        step = p->groups;
-    }
+    struct unpacked room;
+    size_t step = step_groups(p, last - first == 1);
     for (size_t g = 0; g < p->groups; g += step) {
         size_t n = p->groups - g < step ? p->groups - g : step;
         struct strip w[2];
-        for (int s = 0; s < n_strips; s++) {
-            w[s] = strip_at(p, strip + (size_t)s, g);
-            if (form->bits == 4) {
-                kernels()->unpack4(w[s].values, n, form->table, bytes[s]);
-                w[s].values = bytes[s];
-            }
-        }
+        ready_pair(p, strip, n_strips, g, n, &room, w);
         float *tile = tiles;
         struct ahead next = ahead_of(p, strip, g + n, step, last - first);
         for (size_t i = first; i < last; i++, tile += TILE_FLOATS) {
@@ -361,8 +379,8 @@ static size_t panels_at_once(const struct worker *w, const struct product *p)
 static void mul_strips(const struct worker *w, const struct product *p, size_t first, size_t last)
 {
     size_t count = p->panels.count;
-    if (p->m->form.bits == 4 && (size_t)p->a->n * p->panels.step <= DIRECT4_TOKENS) {
-        mul_direct4(p, first, last);
+    if (p->m->form.bits < 16 && (size_t)p->a->n * p->panels.step <= DIRECT_TOKENS) {
+        mul_direct(p, first, last);
         return;
     }
     _Alignas(64) float tile[TILE_FLOATS];
@@ -446,7 +464,7 @@ void op_mul_silu(const struct worker *w, const struct mat *gate_up, const struct
                  float *y, struct act *b, const struct mat *down)
 {
     size_t ff = (size_t)gate_up->rows / 2, n = (size_t)a->rows[w->index].n, first, last;
-    bool bytes = down->form.bits == 4 || down->form.bits == 8;
+    bool bytes = down->form.bits && down->form.bits < 16;
     if (!gate_up->form.bits || !bytes || ff % STRIP_ROWS) {
         op_mul(w, gate_up, a, tmp, gate_up->rows);
         team_barrier(w);

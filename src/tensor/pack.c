@@ -1,11 +1,12 @@
 /* Weights made ready for products: rows of the file to strips of 16 interleaved rows (layout:
  * kernels.h).
  *
- * Every quantised type becomes signed integers v of 4 or 8 bits with a scale, and a min where the
- * type has one, per group of 32 or half group of 16 columns: value = scale * v + min. Integers are
- * the file's own, so nothing is requantised; scales are kept in f16, relative to a power of two per
- * row, which is exact for types whose file holds f16 scales and within 2^-11 for super-blocks. Mins
- * are taken about the middle of the range (v = q - 8), so that they are small. F32, F16 and BF16
+ * Every quantised type becomes integers v of as many bits as the file has, with a scale, and a min
+ * where the type has one, per group of 32 or half group of 16 columns: value = scale * v + min.
+ * Integers are the file's own, so nothing is requantised, and a token reads hardly more than the
+ * file's bytes. Scales are the file's too: f16 relative to a power of two per row, or int8 times
+ * the f16 of their super-block. In f16, mins are taken about the middle of the range (v = q - 8),
+ * so that they are small; in super-blocks they stay what they are (v = q). F32, F16 and BF16
  * become int16 of 12 bits per block of 256 columns: half of F32's bytes, and a product with exact
  * integer sums at twice the speed of float multiply-add.
  *
@@ -27,16 +28,19 @@ size_t strip_value_bytes(const struct mat_form *f, size_t groups)
     return groups * GROUP * STRIP_ROWS * (size_t)f->bits / 8;
 }
 
-size_t factor_bytes(const struct mat_form *f)
+size_t strip_factor_bytes(const struct mat_form *f, size_t groups)
 {
-    return (size_t)f->halves * (f->has_min ? 2 : 1) * STRIP_ROWS * 2;
+    if (f->bits == 16) {
+        return (groups * GROUP + I16_BLOCK - 1) / I16_BLOCK * STRIP_ROWS * 4;
+    }
+    size_t bytes = groups * group_factors(f) * STRIP_ROWS;
+    return f->super ? bytes + groups / SUPER_GROUPS * (f->has_min ? 2 : 1) * STRIP_ROWS * 2
+                    : 2 * bytes;
 }
 
 size_t strip_bytes(const struct mat_form *f, size_t groups)
 {
-    size_t blocks = (groups * GROUP + I16_BLOCK - 1) / I16_BLOCK;
-    size_t factors = f->bits == 16 ? blocks * STRIP_ROWS * 4 : groups * factor_bytes(f);
-    return strip_value_bytes(f, groups) + ((factors + 63) & ~(size_t)63);
+    return strip_value_bytes(f, groups) + ((strip_factor_bytes(f, groups) + 63) & ~(size_t)63);
 }
 
 /* The power of two that brings the row's largest factor to about 2^10, for f16's range. */
@@ -91,12 +95,16 @@ static void put_halves(const float *x, const float *inverse, uint8_t *out)
     memcpy(out, h, sizeof h);
 }
 
-/* in: 16 rows of n words of 32 bits (a multiple of 4) with a stride of PACK_MAX_BYTES; out[j][r] =
- * in[r][j]. */
+/* in: 16 rows of n words of 32 bits with a stride of PACK_MAX_BYTES; out[j][r] = in[r][j]. */
 static void interleave(const uint8_t *in, size_t n, uint8_t *out)
 {
     typedef uint32_t quad __attribute__((vector_size(16)));
-    for (size_t j = 0; j < n; j += 4) {
+    for (size_t j = n & ~(size_t)3; j < n; j++) {
+        for (size_t r = 0; r < STRIP_ROWS; r++) {
+            memcpy(out + (j * STRIP_ROWS + r) * 4, in + r * PACK_MAX_BYTES + j * 4, 4);
+        }
+    }
+    for (size_t j = 0; j + 4 <= n; j += 4) {
         for (size_t r = 0; r < STRIP_ROWS; r += 4) {
             quad row[4], half[4], column[4];
             for (size_t k = 0; k < 4; k++) {
@@ -159,12 +167,45 @@ static void put_factors(const struct target *t, float *memory)
         inverse[r] = 1 / t->units[r]; /* powers of two: as exact as dividing */
     }
     uint8_t *out = t->out + strip_value_bytes(f, groups);
+    size_t group_bytes = group_factors(f) * STRIP_ROWS * 2;
     for (size_t i = 0; i < n; i++) {
-        uint8_t *to = out + i / halves * factor_bytes(f) + i % halves * 2 * STRIP_ROWS;
+        uint8_t *to = out + i / halves * group_bytes + i % halves * 2 * STRIP_ROWS;
         put_halves(scale + i * STRIP_ROWS, inverse, to);
         if (f->has_min) {
             put_halves(min + i * STRIP_ROWS, inverse, to + halves * 2 * STRIP_ROWS);
         }
+    }
+}
+
+static void put_supers(const struct target *t)
+{
+    const struct mat_form *f = &t->job->m->form;
+    size_t halves = (size_t)f->halves, mins = f->has_min ? halves * STRIP_ROWS : 0;
+    uint8_t *out = t->out + strip_value_bytes(f, t->job->groups);
+    size_t block = strip_factor_bytes(f, SUPER_GROUPS), head = f->has_min ? 64 : 32;
+    for (size_t k = 0; k < t->job->groups / SUPER_GROUPS; k++, out += block) {
+        for (size_t r = 0; r < STRIP_ROWS; r++) {
+            uint16_t d[2] = {0, 0};
+            uint8_t scale[2 * SUPER_GROUPS] = {0}, min[2 * SUPER_GROUPS] = {0};
+            if (r < t->n_rows) {
+                t->job->packing->supers(t->rows[r], k, d, scale, min);
+            }
+            store_u16(out + 2 * r, d[0]);
+            if (mins) {
+                store_u16(out + 2 * (STRIP_ROWS + r), d[1]);
+            }
+            uint8_t *to = out + head + r;
+            for (size_t i = 0; i < SUPER_GROUPS * halves; i++, to += STRIP_ROWS) {
+                *to = scale[i];
+                if (mins) {
+                    to[mins] = min[i];
+                    to += (i + 1) % halves ? 0 : mins;
+                }
+            }
+        }
+    }
+    for (size_t r = 0; r < t->n_rows; r++) {
+        t->units[r] = 1;
     }
 }
 
@@ -247,7 +288,10 @@ static void pack_strips(const struct worker *w, void *ctx)
         for (size_t r = 0; r < t.n_rows; r++) {
             t.rows[r] = source_row(j->t, (int64_t)(row + r));
         }
-        if (j->packing->values) {
+        if (j->packing->supers) {
+            put_supers(&t);
+            put_values(&t);
+        } else if (j->packing->values) {
             put_factors(&t, (float *)(void *)(j->memory + (size_t)w->index * j->memory_bytes));
             put_values(&t);
         } else {

@@ -21,8 +21,44 @@ size_t mat_groups(const struct mat *m);
 float *mat_units(const struct mat *m); /* [strips * 16] what a row's sum is multiplied by at last */
 
 size_t strip_value_bytes(const struct mat_form *f, size_t groups);
-size_t factor_bytes(const struct mat_form *f); /* per group, 4 and 8 bits */
+/* Of whole blocks of factors: single groups, super-blocks, blocks of I16_BLOCK columns. */
+size_t strip_factor_bytes(const struct mat_form *f, size_t groups);
 size_t strip_bytes(const struct mat_form *f, size_t groups);
+
+/* Factors of a group (half group), as `unpack` writes them. */
+static inline size_t group_factors(const struct mat_form *f)
+{
+    return (size_t)f->halves * (f->has_min ? 2 : 1);
+}
+
+/* What w is above v (see kernels.h); levels are taken as they are. */
+static inline int value_offset(const struct mat_form *f)
+{
+    return f->table || (f->super && f->has_min) ? 0 : 1 << (f->bits - 1);
+}
+
+/* The packings of up to 8 bits that there are: bits, halves, has_min, table, super. */
+#define EACH_PACKED(X)                \
+    X(4_0, 4, 1, false, false, false) \
+    X(4_1, 4, 1, true, false, false)  \
+    X(5_0, 5, 1, false, false, false) \
+    X(5_1, 5, 1, true, false, false)  \
+    X(8_0, 8, 1, false, false, false) \
+    X(4_nl, 4, 1, false, true, false) \
+    X(2_k, 2, 2, true, false, true)   \
+    X(3_k, 3, 2, false, false, true)  \
+    X(4_k, 4, 1, true, false, true)   \
+    X(5_k, 5, 1, true, false, true)   \
+    X(6_k, 6, 2, false, false, true)  \
+    X(4_xs, 4, 1, false, true, true)
+
+/* A form of up to 8 bits as one number, for a switch. */
+#define PACKED_KEY(bits, halves, has_min, table, super) \
+    ((bits) | ((halves) == 2) << 4 | (has_min) << 5 | (table) << 6 | (super) << 7)
+static inline int form_key(const struct mat_form *f)
+{
+    return PACKED_KEY(f->bits, f->halves, f->has_min, f->table, f->super);
+}
 
 /* What one worker last prepared; see struct act. */
 struct act_rows {

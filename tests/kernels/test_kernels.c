@@ -73,8 +73,11 @@ static struct strip random_strip(const struct mat_form *form, size_t groups)
             memcpy(p + i, &f, 4);
         }
     } else {
+        size_t block = form->super ? strip_factor_bytes(form, SUPER_GROUPS) : bytes;
+        size_t halves = form->super ? (form->has_min ? 64 : 32) : bytes;
         for (size_t i = values; i < bytes; i += 2) {
-            uint16_t h = f32_to_f16(normal());
+            uint64_t bits = rng_u64(&rng);
+            uint16_t h = (i - values) % block < halves ? f32_to_f16(normal()) : (uint16_t)bits;
             memcpy(p + i, &h, 2);
         }
     }
@@ -113,82 +116,116 @@ static void check_quant(void)
     }
 }
 
-static const struct mat_form forms[] = {
-    {4, 1, false, false, false},  {4, 1, true, false, false},  {4, 2, false, false, false},
-    {4, 2, true, false, false},   {4, 1, false, true, false},  {8, 1, false, false, false},
-    {8, 1, true, false, false},   {8, 2, false, false, false}, {8, 2, true, false, false},
-    {16, 1, false, false, false},
-};
+#define FORM(name, ...) {__VA_ARGS__, false},
+static const struct mat_form forms[] = {EACH_PACKED(FORM){16, 1, false, false, false, false}};
 enum { N_FORMS = sizeof forms / sizeof forms[0] };
+
+static bool few_bits(const struct mat_form *form)
+{
+    return form->bits != 16;
+}
 
 /* All of the columns, in two steps if the split is not their number. */
 static void product(const struct kernels *k, const struct strip *w, int n_strips,
                     const struct mat_form *form, const struct act_panel *x, size_t split,
                     float *out)
 {
-    struct act_panel part = *x;
-    struct strip at[2] = {w[0], w[1]};
+    uint8_t *bytes = allocate(2 * x->groups * GROUP * STRIP_ROWS);
+    float *floats = allocate(2 * x->groups * 4 * STRIP_ROWS * sizeof *floats);
     for (size_t g = 0, n = split; g < x->groups; g += n, n = x->groups - split) {
-        part = panel_from(*x, g);
+        struct strip at[2];
+        struct act_panel part = panel_from(*x, g);
         part.groups = n;
-        for (int s = 0; s < 2; s++) {
-            size_t factors =
-                form->bits == 16 ? g * GROUP / I16_BLOCK * STRIP_ROWS * 4 : g * factor_bytes(form);
+        for (size_t s = 0; s < 2; s++) {
             at[s].values = w[s].values + strip_value_bytes(form, g);
-            at[s].factors = w[s].factors + factors;
+            at[s].factors = w[s].factors + strip_factor_bytes(form, g);
+            uint8_t *values = bytes + s * x->groups * GROUP * STRIP_ROWS;
+            float *factors = floats + s * x->groups * 4 * STRIP_ROWS;
+            if (few_bits(form)) {
+                k->unpack(&at[s], form, n, values, factors);
+                at[s].values = form->bits == 8 ? at[s].values : values;
+                at[s].factors = (const uint8_t *)factors;
+            }
         }
-        if (form->bits == 16) {
-            k->mul16(at, n_strips, &part, g > 0, out);
-        } else {
+        if (few_bits(form)) {
             k->mul8(at, n_strips, form, &part, g > 0, out);
+        } else {
+            k->mul16(at, n_strips, &part, g > 0, out);
         }
     }
+    free(bytes);
+    free(floats);
+}
+
+static void check_few(const struct mat_form *form, const struct strip *w, const struct act_panel *p)
+{
+    _Alignas(64) float want[PANEL_TOKENS * 32] = {0}, got[PANEL_TOKENS * 32] = {0};
+    for (int t0 = 0; t0 < p->nt; t0++) {
+        int n = 1 + (int)below((size_t)(p->nt - t0));
+        n = n < FEW_TOKENS ? n : FEW_TOKENS;
+        scalar->mul_few(w, form, p, t0, n, want);
+        tested->mul_few(w, form, p, t0, n, got);
+        CHECK(
+            memcmp(want, got, sizeof want) == 0,
+            "few: %d bits, halves %d, min %d, table %d, super %d, %zu groups, tokens %d + %d of %d",
+            form->bits, form->halves, form->has_min, form->table, form->super, p->groups, t0, n,
+            p->nt);
+    }
+}
+
+static void check_unpack(const struct mat_form *form, const struct strip *w,
+                         const struct act_panel *p)
+{
+    size_t bytes = p->groups * GROUP * STRIP_ROWS, n = p->groups * group_factors(form) * STRIP_ROWS;
+    uint8_t *a = allocate(bytes), *b = allocate(bytes);
+    float *fa = allocate(n * sizeof *fa), *fb = allocate(n * sizeof *fb);
+    scalar->unpack(w, form, p->groups, a, fa);
+    tested->unpack(w, form, p->groups, b, fb);
+    CHECK(memcmp(a, b, bytes) == 0, "unpacked values of %d bits, table %d, super %d", form->bits,
+          form->table, form->super);
+    CHECK(memcmp(fa, fb, n * sizeof *fa) == 0, "factors of %d bits, halves %d, min %d, super %d",
+          form->bits, form->halves, form->has_min, form->super);
+    /* unpacked and direct products agree */
+    _Alignas(64) float want[PANEL_TOKENS * 32], got[PANEL_TOKENS * 32];
+    struct strip u = {form->bits == 8 ? w->values : a, (const uint8_t *)fa};
+    scalar->mul_few(w, form, p, 0, 1, want);
+    tested->mul8(&u, 1, form, p, false, got);
+    CHECK(memcmp(want, got, STRIP_ROWS * 4) == 0, "unpacked product");
+    free(a);
+    free(b);
+    free(fa);
+    free(fb);
 }
 
 /* Bitwise: the arithmetic is defined to the last bit. */
 static void check_products(const struct mat_form *form)
 {
     for (int nt = 1; nt <= PANEL_TOKENS; nt++) {
-        size_t cols = GROUP * (1 + below(40));
+        bool blocks = form->bits == 16 || form->super;
+        size_t cols = form->super ? 256 * (1 + below(5)) : GROUP * (1 + below(40));
         float *x = allocate(cols * (size_t)nt * 4);
         fill_normal(x, cols * (size_t)nt);
         struct act_panel p = random_panel(scalar, form->bits, cols, nt, x);
         struct strip w[2] = {random_strip(form, p.groups), random_strip(form, p.groups)};
         size_t split = 1 + below(p.groups);
-        split = form->bits == 16 ? (split + 7) & ~(size_t)7 : split;
+        split = blocks ? (split + 7) & ~(size_t)7 : split;
         split = split < p.groups ? split : p.groups;
         _Alignas(64) float want[PANEL_TOKENS * 32] = {0}, got[PANEL_TOKENS * 32] = {0};
         for (int strips = 1; strips <= 2; strips++) {
-            if (form->bits == 4) {
-                int t0 = (int)below((size_t)nt), n = 1 + (int)below((size_t)(nt - t0));
-                n = n < MUL4_MAX_TOKENS ? n : MUL4_MAX_TOKENS;
-                scalar->mul4(w, form, &p, t0, n, want);
-                tested->mul4(w, form, &p, t0, n, got);
-            } else {
-                product(scalar, w, strips, form, &p, p.groups, want);
-                product(tested, w, strips, form, &p, split, got);
-            }
+            product(scalar, w, strips, form, &p, p.groups, want);
+            product(tested, w, strips, form, &p, split, got);
             for (int t = 0; strips == 1 && t < nt; t++) { /* anything */
                 memset(want + t * 32 + 16, 0, 64);
                 memset(got + t * 32 + 16, 0, 64);
             }
-            CHECK(memcmp(want, got, sizeof want) == 0,
-                  "product of %d bits, halves %d, min %d, table %d, %zu columns, %d tokens",
-                  form->bits, form->halves, form->has_min, form->table, cols, nt);
+            CHECK(
+                memcmp(want, got, sizeof want) == 0,
+                "product of %d bits, halves %d, min %d, table %d, super %d, %zu columns, %d tokens",
+                form->bits, form->halves, form->has_min, form->table, form->super, cols, nt);
         }
-        if (form->bits == 4) {
-            size_t bytes = 2 * strip_value_bytes(form, p.groups);
-            uint8_t *a = allocate(bytes), *b = allocate(bytes);
-            scalar->unpack4(w[0].values, p.groups, form->table, a);
-            tested->unpack4(w[0].values, p.groups, form->table, b);
-            CHECK(memcmp(a, b, bytes) == 0, "unpack4, table %d", form->table);
-            /* unpacked and direct products agree */
-            struct strip u = {a, w[0].factors};
-            scalar->mul4(w, form, &p, 0, 1, want);
-            tested->mul8(&u, 1, form, &p, false, got);
-            CHECK(memcmp(want, got, STRIP_ROWS * 4) == 0, "unpacked product");
-            free(a);
-            free(b);
+        if (few_bits(form)) {
+            check_few(form, &w[0], &p);
+            check_unpack(form, &w[0], &p);
         }
         free((void *)(uintptr_t)w[0].values);
         free((void *)(uintptr_t)w[1].values);
@@ -440,10 +477,10 @@ static double best_seconds(void (*fn)(void *), void *ctx, int calls)
 
 struct timing {
     const struct mat_form *form;
-    struct strip w[2];
+    struct strip w[2], ready[2];
     struct act_panel x;
     float *out;
-    int n;
+    bool few;
 };
 
 static void run_product(void *ctx)
@@ -451,43 +488,72 @@ static void run_product(void *ctx)
     struct timing *t = ctx;
     if (t->form->bits == 16) {
         tested->mul16(t->w, 2, &t->x, false, t->out);
-    } else if (t->form->bits == 8) {
-        tested->mul8(t->w, 2, t->form, &t->x, false, t->out);
+    } else if (t->few) {
+        for (int i = 0; i < 2; i++) {
+            tested->mul_few(&t->w[i], t->form, &t->x, 0, t->x.nt, t->out);
+        }
     } else {
-        tested->mul4(t->w, t->form, &t->x, 0, t->x.nt < 4 ? t->x.nt : 4, t->out);
+        tested->mul8(t->ready, 2, t->form, &t->x, false, t->out);
     }
+}
+
+static struct strip ready_strip(const struct mat_form *form, const struct strip *w, size_t groups)
+{
+    uint8_t *values = allocate(groups * GROUP * STRIP_ROWS);
+    float *factors = allocate(groups * 4 * STRIP_ROWS * sizeof *factors);
+    tested->unpack(w, form, groups, values, factors);
+    if (form->bits == 8) {
+        memcpy(values, w->values, groups * GROUP * STRIP_ROWS);
+    }
+    return (struct strip){values, (const uint8_t *)factors};
+}
+
+static void free_strip(struct strip *w, bool factors)
+{
+    free((void *)(uintptr_t)w->values);
+    if (factors) {
+        free((void *)(uintptr_t)w->factors);
+    }
+}
+
+static void time_form(const struct mat_form *form, size_t cols)
+{
+    static const int tokens[] = {1, 2, 4, 8, 12};
+    printf("  %2d bits, halves %d%s%s%s:", form->bits, form->halves, form->has_min ? ", min" : "",
+           form->table ? ", table" : "", form->super ? ", super" : "");
+    for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++) {
+        int nt = tokens[i];
+        float *x = allocate(cols * (size_t)nt * 4);
+        fill_normal(x, cols * (size_t)nt);
+        struct timing t = {.form = form, .out = allocate(PANEL_TOKENS * 32 * 4)};
+        t.few = nt <= FEW_TOKENS;
+        t.x = random_panel(tested, form->bits, cols, nt, x);
+        for (int s = 0; s < 2; s++) {
+            t.w[s] = random_strip(form, t.x.groups);
+            if (few_bits(form)) {
+                t.ready[s] = ready_strip(form, &t.w[s], t.x.groups);
+            }
+        }
+        double seconds = best_seconds(run_product, &t, tested == scalar ? 1 : 100);
+        printf(" %7.1f", 2 * 32 * (double)cols * nt / seconds * 1e-9);
+        for (int s = 0; s < 2; s++) {
+            free_strip(&t.w[s], false);
+            free_strip(&t.ready[s], true);
+        }
+        free(x);
+        free(t.out);
+        free(t.x.bytes);
+    }
+    printf("\n");
 }
 
 static void time_products(void)
 {
-    static const int tokens[] = {1, 2, 4, 8, 12};
     size_t cols = 2048;
     printf("%s, %zu columns from the cache, one thread: GOPS for 1, 2, 4, 8, 12 tokens\n",
            tested->name, cols);
     for (int f = 0; f < N_FORMS; f++) {
-        printf("  %2d bits, halves %d%s%s:", forms[f].bits, forms[f].halves,
-               forms[f].has_min ? ", min" : "", forms[f].table ? ", table" : "");
-        for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++) {
-            int nt = tokens[i];
-            if (forms[f].bits == 4 && nt > MUL4_MAX_TOKENS) {
-                continue;
-            }
-            float *x = allocate(cols * (size_t)nt * 4);
-            fill_normal(x, cols * (size_t)nt);
-            struct timing t = {.form = &forms[f], .out = allocate(PANEL_TOKENS * 32 * 4)};
-            t.x = random_panel(tested, forms[f].bits, cols, nt, x);
-            t.w[0] = random_strip(&forms[f], t.x.groups);
-            t.w[1] = random_strip(&forms[f], t.x.groups);
-            double rows = forms[f].bits == 4 ? 16 : 32;
-            double seconds = best_seconds(run_product, &t, tested == scalar ? 1 : 100);
-            printf(" %7.1f", 2 * rows * (double)cols * nt / seconds * 1e-9);
-            free(x);
-            free(t.out);
-            free(t.x.bytes);
-            free((void *)(uintptr_t)t.w[0].values);
-            free((void *)(uintptr_t)t.w[1].values);
-        }
-        printf("\n");
+        time_form(&forms[f], cols);
     }
 }
 

@@ -13,6 +13,41 @@
 
 static struct rng rng;
 
+/* The factors of a super-block as the file has them. */
+struct super {
+    uint16_t d, dmin;
+    int scale[16], min[16];
+};
+
+static struct super super_at(enum tensor_type type, const uint8_t *row, size_t k)
+{
+    const uint8_t *b = row + k * type_info(type)->block_bytes;
+    struct super s = {0};
+    for (int i = 0; i < 16; i++) {
+        switch (type) {
+        case TYPE_Q2_K:
+            s.scale[i] = b[i] & 15;
+            s.min[i] = b[i] >> 4;
+            break;
+        case TYPE_Q3_K:
+            s.scale[i] = q3_k_scale(b + 96, i);
+            break;
+        case TYPE_Q6_K:
+            s.scale[i] = (int8_t)b[192 + i];
+            break;
+        case TYPE_IQ4_XS:
+            s.scale[i] = i < 8 ? iq4_xs_scale(b, i) : 0;
+            break;
+        default: /* Q4_K, Q5_K */
+            k4_scale_min(b + 4, i % 8, &s.scale[i], &s.min[i]);
+        }
+    }
+    const size_t at[TYPE_COUNT] = {[TYPE_Q2_K] = 80, [TYPE_Q3_K] = 108, [TYPE_Q6_K] = 208};
+    s.d = load_u16(b + at[type]);
+    s.dmin = load_u16(b + at[type] + (type == TYPE_Q6_K || type == TYPE_Q3_K ? 0 : 2));
+    return s;
+}
+
 /* One row as integers; scale and min per half group of 16 columns. */
 struct int_row {
     int8_t *v;
@@ -113,10 +148,10 @@ static void read_q2_k(const uint8_t *b, size_t cols, struct int_row *r)
         size_t k = h % 16;
         float scale = load_f16(block + 80) * (float)(block[k] & 15);
         r->scale[h] = scale;
-        r->min[h] = 2 * scale - load_f16(block + 82) * (float)(block[k] >> 4);
+        r->min[h] = -load_f16(block + 82) * (float)(block[k] >> 4);
         const uint8_t *q = block + 16 + k / 8 * 32 + k % 2 * 16;
         for (size_t i = 0; i < 16; i++) {
-            r->v[16 * h + i] = (int8_t)((q[i] >> (k % 8 / 2 * 2) & 3) - 2);
+            r->v[16 * h + i] = (int8_t)(q[i] >> (k % 8 / 2 * 2) & 3);
         }
     }
 }
@@ -143,9 +178,9 @@ static void read_q4_k(const uint8_t *b, size_t cols, struct int_row *r)
         int s, m;
         k4_scale_min(block + 4, (int)(g % 8), &s, &m);
         float scale = load_f16(block) * (float)s;
-        put_group(r, g, scale, 8 * scale - load_f16(block + 2) * (float)m);
+        put_group(r, g, scale, -load_f16(block + 2) * (float)m);
         for (size_t i = 0; i < 32; i++) {
-            r->v[32 * g + i] = (int8_t)((q[i] >> (g % 2 * 4) & 15) - 8);
+            r->v[32 * g + i] = (int8_t)(q[i] >> (g % 2 * 4) & 15);
         }
     }
 }
@@ -157,10 +192,10 @@ static void read_q5_k(const uint8_t *b, size_t cols, struct int_row *r)
         int s, m;
         k4_scale_min(block + 4, (int)(g % 8), &s, &m);
         float scale = load_f16(block) * (float)s;
-        put_group(r, g, scale, 16 * scale - load_f16(block + 2) * (float)m);
+        put_group(r, g, scale, -load_f16(block + 2) * (float)m);
         for (size_t i = 0; i < 32; i++) {
             int high = block[16 + i] >> (g % 8) & 1;
-            r->v[32 * g + i] = (int8_t)(((q[i] >> (g % 2 * 4) & 15) | high << 4) - 16);
+            r->v[32 * g + i] = (int8_t)((q[i] >> (g % 2 * 4) & 15) | high << 4);
         }
     }
 }
@@ -196,27 +231,62 @@ static float row_unit(const struct int_row *r, size_t halves)
     return ldexpf(1, exponent);
 }
 
+/* One value, plane by plane from its lowest bits. */
+static void put_value(int bits, unsigned w, size_t c, size_t row, uint8_t *group)
+{
+    static const struct {
+        int bits;
+        size_t width;
+    } planes[] = {{8, 8}, {4, 4}, {2, 2}, {1, 1}};
+    for (size_t i = 0; i < 4; i++) {
+        size_t p = planes[i].width;
+        if (bits & planes[i].bits) {
+            unsigned field = w & ((1u << p) - 1);
+            uint8_t *byte = group + (c / 4 % p * STRIP_ROWS + row) * 4 + c % 4;
+            *byte = (uint8_t)(*byte | field << (c / 4 / p * p));
+            w >>= p;
+            group += p * STRIP_ROWS * 4;
+        }
+    }
+}
+
 static void put_ints(const struct mat_form *f, const struct int_row *r, size_t groups, size_t row,
                      float unit, uint8_t *strip)
 {
-    uint8_t *factors = strip + strip_value_bytes(f, groups);
+    bool from_zero = f->super && f->has_min;
+    uint8_t *to = strip + strip_value_bytes(f, groups) + 2 * row;
+    size_t halves = (size_t)f->halves;
     for (size_t g = 0; g < groups; g++) {
-        const int8_t *v = r->v + g * GROUP;
         for (size_t c = 0; c < GROUP; c++) {
-            if (f->bits == 8) {
-                strip[(g * 8 + c / 4) * 64 + row * 4 + c % 4] = (uint8_t)(v[c] + 128);
-            } else {
-                uint8_t *byte = strip + (g * 4 + c % 16 / 4) * 64 + row * 4 + c % 4;
-                *byte = (uint8_t)(*byte | (v[c] + 8) << (c / 16 * 4));
-            }
+            int w = r->v[g * GROUP + c] + (from_zero ? 0 : f->bits == 8 ? 128 : 1 << (f->bits - 1));
+            put_value(f->bits, (unsigned)w, c, row, strip + g * strip_value_bytes(f, 1));
         }
-        uint8_t *to = factors + g * factor_bytes(f) + 2 * row;
-        for (size_t h = 0; h < (size_t)f->halves; h++, to += 2 * STRIP_ROWS) {
+        for (size_t h = 0; h < halves && !f->super; h++, to += 2 * STRIP_ROWS) {
             store_u16(to, f32_to_f16(r->scale[2 * g + h] / unit));
             if (f->has_min) {
-                store_u16(to + (size_t)f->halves * 2 * STRIP_ROWS,
-                          f32_to_f16(r->min[2 * g + h] / unit));
+                store_u16(to + halves * 2 * STRIP_ROWS, f32_to_f16(r->min[2 * g + h] / unit));
             }
+        }
+        to += f->has_min && !f->super ? halves * 2 * STRIP_ROWS : 0;
+    }
+}
+
+/* The factors of a super-block are the file's. */
+static void put_supers(const struct mat_form *f, const struct super *s, size_t k, size_t row,
+                       uint8_t *factors)
+{
+    size_t halves = (size_t)f->halves, sets = f->has_min ? 2 : 1, each = halves * STRIP_ROWS;
+    uint8_t *block = factors + k * STRIP_ROWS * sets * (2 + 8 * halves);
+    store_u16(block + 2 * row, s->d);
+    if (f->has_min) {
+        store_u16(block + 2 * (STRIP_ROWS + row), s->dmin ^ 0x8000);
+    }
+    block += 2 * sets * STRIP_ROWS;
+    for (size_t i = 0; i < 8 * halves; i++) {
+        uint8_t *to = block + i / halves * sets * each + i % halves * STRIP_ROWS + row;
+        *to = (uint8_t)s->scale[i];
+        if (f->has_min) {
+            to[each] = (uint8_t)s->min[i];
         }
     }
 }
@@ -315,8 +385,13 @@ static uint8_t *packed_plainly(const struct mat *m, row_reader *read, const stru
         units[i] = 1;
         if (read) {
             read(src, cols, &r);
-            units[i] = row_unit(&r, cols / 16);
-            put_ints(&m->form, &r, groups, (size_t)i % STRIP_ROWS, units[i], strip);
+            size_t row = (size_t)i % STRIP_ROWS;
+            units[i] = m->form.super ? 1 : row_unit(&r, cols / 16);
+            put_ints(&m->form, &r, groups, row, units[i], strip);
+            for (size_t k = 0; m->form.super && k < groups / SUPER_GROUPS; k++) {
+                struct super s = super_at(m->type, src, k);
+                put_supers(&m->form, &s, k, row, strip + strip_value_bytes(&m->form, groups));
+            }
         } else {
             type_info(m->type)->to_float(src, floats, cols);
             put_int16(floats, cols, groups, (size_t)i % STRIP_ROWS, strip);
