@@ -48,10 +48,11 @@ struct encoder {
 
 static void space_fini(struct space *s)
 {
-    void *parts[] = {s->x, s->qkv, s->attn, s->h, s->ff, s->xq, s->ffq, s->starts};
+    void *parts[] = {s->x, s->qkv, s->attn, s->h, s->ff, s->xq, s->ffq};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        free(parts[i]);
+        mem_large_free(parts[i]);
     }
+    free(s->starts);
 }
 
 static bool space_init(struct space *s, const struct model *m, int64_t rows, int64_t chunk)
@@ -61,13 +62,14 @@ static bool space_init(struct space *s, const struct model *m, int64_t rows, int
     int64_t ff = hp->d_ff;
     s->rows = rows;
     s->chunk = chunk;
-    s->x = mem_aligned(n, d * sizeof(float));
-    s->qkv = mem_aligned(n, 3 * d * sizeof(float));
-    s->attn = mem_aligned(n, d * sizeof(float));
-    s->h = mem_aligned(c, d * sizeof(float));
-    s->ff = mem_aligned(c, (size_t)ff * sizeof(float));
-    s->xq = mem_aligned(enc_act_bytes(m->mode, chunk, hp->d_model), 1);
-    s->ffq = mem_aligned(enc_act_bytes(m->mode, chunk, ff), 1);
+    /* Room for the longest texts, of which a question touches a few rows. */
+    s->x = mem_large(n, d * sizeof(float));
+    s->qkv = mem_large(n, 3 * d * sizeof(float));
+    s->attn = mem_large(n, d * sizeof(float));
+    s->h = mem_large(c, d * sizeof(float));
+    s->ff = mem_large(c, (size_t)ff * sizeof(float));
+    s->xq = mem_large(enc_act_bytes(m->mode, chunk, hp->d_model), 1);
+    s->ffq = mem_large(enc_act_bytes(m->mode, chunk, ff), 1);
     s->starts = mem_aligned((size_t)rows + 1, sizeof *s->starts);
     return s->x && s->qkv && s->attn && s->h && s->ff && s->xq && s->ffq && s->starts;
 }

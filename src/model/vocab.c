@@ -521,6 +521,17 @@ static bool shown(const struct vocab *v, int32_t id, bool special)
     return id >= 0 && id < v->pieces.n && (special || !vocab_is_special(v, id));
 }
 
+/* Can put_cleaned change this text? Every pattern begins with one of these pairs. */
+static bool may_be_cleaned(const char *p, size_t n)
+{
+    for (size_t i = 0; i + 1 < n; i++) {
+        if (p[i] == ' ' && p[i + 1] && strchr(".?!,'nd", p[i + 1])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* What the reference decoder takes out of a piece with its leading space, in this order. */
 static void put_cleaned(const char *p, size_t n, struct buf *out)
 {
@@ -553,7 +564,7 @@ static void put_wordpiece(const struct vocab *v, int32_t id, bool first, struct 
         buf_puts(&b, first ? "" : " ");
         buf_put(&b, p, n);
     }
-    if (v->clean_decode && !b.failed) {
+    if (v->clean_decode && !b.failed && may_be_cleaned(b.data, b.len)) {
         put_cleaned(b.data, b.len, out);
     } else {
         buf_put(out, b.data, b.len);
