@@ -4,7 +4,9 @@
  * then values. Maxima and sums across lanes are taken of LANES rows at a time (fold), where one
  * after the other they were 60 % of the time. Decoding reads the whole cache for every token, and
  * where it comes from memory nothing else counts: each part of a section that is worked on asks for
- * one that comes ATTN_AHEAD parts later. */
+ * one that comes ATTN_AHEAD parts later. On an Emerald Rapids core that reads 11 to 12 GB/s from
+ * memory and 22 from the third level, where reading alone does 16 and 28. Tried without a gain: 1,
+ * 3 and 4 parts ahead, into the first level, and asking during the weights too. */
 
 /* Scores of NQ queries from i on with the slots of a section, two registers of them at a time:
  * y[query][32]. `ahead`: keys or values that come later. */
