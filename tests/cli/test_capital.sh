@@ -56,6 +56,30 @@ if command -v strace >/dev/null && strace -o "$work/trace" true 2>/dev/null; the
     code 0; same "$(grep -cE 'AF_INET|connect\(' "$work/trace")" 0
 fi
 
+# a PDF's citation has its page, a heading path has all its headings
+mkdir paper
+python3 - <<'PY'
+def page(text):
+    body = b"BT /F1 12 Tf 72 700 Td (" + text + b") Tj ET"
+    return b"<< /Length %d >>\nstream\n" % len(body) + body + b"\nendstream"
+kids = [b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents %d 0 R /Resources << /Font << /F1 3 0 R >> >> >>" % n for n in (6, 7)]
+objects = [b"<< /Type /Catalog /Pages 2 0 R >>", b"<< /Type /Pages /Kids [4 0 R 5 0 R] /Count 2 >>",
+           b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>", *kids,
+           page(b"The harbour was dredged in the year 1874 by two steam ships."), page(b"The lighthouse keeper is called Ambrose Finch.")]
+out, at = b"%PDF-1.4\n", []
+for i, o in enumerate(objects):
+    at.append(len(out))
+    out += b"%d 0 obj\n" % (i + 1) + o + b"\nendobj\n"
+start = len(out)
+out += b"xref\n0 8\n0000000000 65535 f \n" + b"".join(b"%010d 00000 n \n" % a for a in at)
+open("paper/harbour.pdf", "wb").write(out + b"trailer << /Size 8 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % start)
+PY
+printf '# Pumps\n\n## Water\n\nThe pump runs at 12 bar and must be primed twice.\n' >paper/pumps.md
+run "$hearth" add --home "$work/papers" paper --json; code 0; json 'j["report"]["added"] == 2 and j["report"]["pages"] == 2'
+run "$hearth" ask --home "$work/papers" "What is the lighthouse keeper called?"; code 0; out 'Ambrose Finch'; out 'paper/harbour\.pdf, page 2, bytes [0-9]+-[0-9]+'
+run "$hearth" ask --home "$work/papers" --json "At what pressure does the pump run?"; code 0
+json 'j["citations"][0]["heading"] == "Pumps > Water" and j["citations"][0]["page"] == 0 and "12 bar" in j["citations"][0]["quote"]'
+
 # a document that is gone stops answering
 rm docs/france.txt
 printf 'Rome is the capital of Italy.\n' >docs/italy.txt
