@@ -371,7 +371,11 @@ INLINE void unpack_strip(const struct packed f, const struct strip *w, size_t gr
     }
 }
 
-/* int16: the same tiles, pairs of columns, float sums per I16_BLOCK columns. */
+/* int16: the same tiles, pairs of columns, float sums per I16_BLOCK columns. BF16 and F16 weights
+ * come here too. vdpbf16ps was rejected: on an Emerald Rapids core it does 0.089 T operations a
+ * second where vpdpwssd does 0.382 and a float multiply-add 0.178, and activations of 8 bits leave
+ * an error of 1.7e-3 of a product (2.4e-3 with F16 weights) where ours leave 4.8e-4 (9.7e-4 where
+ * 1 % of the columns are 20 times as large). */
 INLINE void tile16(const int NT, const struct strip *w, const struct act_panel *x, bool add,
                    float *out)
 {
