@@ -2,8 +2,10 @@
 
 The ONNX graph is exported once from the same safetensors into bench/out. Texts are sorted by length and batched, as sentence-transformers does it."""
 import argparse
+import contextlib
 import json
 import os
+import sys
 import time
 
 import numpy as np
@@ -44,7 +46,8 @@ def onnx_session(int8):
     import onnxruntime as ort
     path = os.path.join(out_dir, "minilm-embed.onnx")
     if not os.path.exists(path):
-        export(path)
+        with contextlib.redirect_stdout(sys.stderr):  # the exporter talks; stdout is the result
+            export(path)
     if int8:
         quantised = os.path.join(out_dir, "minilm-embed-int8.onnx")
         if not os.path.exists(quantised):

@@ -3,8 +3,10 @@
 The ONNX graph is exported once from the same safetensors into bench/out; it ends before the head, which numpy computes (exported with it,
 quantize_dynamic refuses the graph). A request is tokenised and run as one padded batch, best of --repeat."""
 import argparse
+import contextlib
 import json
 import os
+import sys
 import time
 
 import numpy as np
@@ -47,7 +49,8 @@ def onnx_model():
     import onnxruntime as ort
     path = os.path.join(OUT, "minilm-rerank.onnx")
     if not os.path.exists(path):
-        export(path)
+        with contextlib.redirect_stdout(sys.stderr):  # the exporter talks; stdout is the result
+            export(path)
     if a.engine == "onnx-int8":
         quantised = os.path.join(OUT, "minilm-rerank-int8.onnx")
         if not os.path.exists(quantised):

@@ -272,6 +272,7 @@ enum status evidence_collect(const struct library *lib, const char *question,
         ev->score -= sentence_fault(ev->text, n);
         ev->score -= ev->contradicts ? CONTRADICTS : 0;
         ev->score -= terms_missing_hard(&set.terms, ev->met_passage) ? NAMELESS : 0;
+        ev->other_relation = terms_other_relation(&set.terms, ev->text, n, ev->met_around);
         set.best_cosine = ev->cosine > set.best_cosine ? ev->cosine : set.best_cosine;
     }
     if (s) {
@@ -297,6 +298,21 @@ static const char *list_terms(const struct terms *t, uint64_t which, struct aren
 
 static const char NOTHING[] = "the library holds nothing that could answer it";
 
+/* The best sentence lacks "the NOUN of NAME", and another tells the noun of another name. */
+static bool tells_another(const struct evidence_set *set)
+{
+    const struct terms *t = &set->terms;
+    if (t->noun < 0) {
+        return false;
+    }
+    uint64_t pair = 1ull << t->noun | 1ull << t->name;
+    bool another = false;
+    for (size_t i = 0; i < set->n; i++) {
+        another = another || set->items[i].other_relation;
+    }
+    return another && (set->items[0].met_around & pair) != pair;
+}
+
 /* What the best sentence lacks, though the passages together suffice. */
 static const char *refuse_best(const struct evidence_set *set, struct arena *arena)
 {
@@ -304,6 +320,12 @@ static const char *refuse_best(const struct evidence_set *set, struct arena *are
     uint64_t missing = terms_missing_hard(&set->terms, best->met_passage);
     if (best->contradicts) {
         return "the nearest sentence says the opposite of what is asked";
+    }
+    if (tells_another(set)) {
+        const char *why = arena_printf(arena, "no sentence that was found tells the %s of %s",
+                                       set->terms.items[set->terms.noun].text,
+                                       set->terms.items[set->terms.name].text);
+        return why ? why : NOTHING;
     }
     if (!missing && best->cosine >= COSINE_SENTENCE) {
         return NULL;

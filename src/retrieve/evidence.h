@@ -20,7 +20,8 @@ struct evidence {
     uint64_t met_passage; /* by the whole passage with heading and title */
     float cosine, share, score;
     bool answers_kind;
-    bool contradicts; /* the opposite of a word of the question, or affirms what it negates */
+    bool other_relation; /* "the capital of France" where Germany's is asked for */
+    bool contradicts;    /* the opposite of a word of the question, or affirms what it negates */
 };
 
 struct evidence_set {

@@ -74,36 +74,68 @@ static enum asked asked_of(const char *q, size_t n)
     return ASKED_ANY;
 }
 
-static bool known(const struct terms *t, const char *normal)
+/* -1: not among them. */
+static int find_term(const struct terms *t, const char *normal)
 {
     for (size_t i = 0; i < t->n; i++) {
         if (strcmp(t->items[i].normal, normal) == 0) {
-            return true;
+            return (int)i;
         }
     }
-    return false;
+    return -1;
+}
+
+/* Looks for "NOUN of NAME" and "NOUN of the NAME" while the words of a text pass by. */
+struct pair_scan {
+    int noun; /* of the word before; -1: not a plain word */
+    bool of;  /* and "of" came after it */
+};
+
+/* The noun when this word completes a pair, else -1. item: the word's, of a function word -1. */
+static int pair_step(struct pair_scan *scan, const char *p, const struct word *w, int item)
+{
+    size_t len = w->span.end - w->span.start;
+    if (w->stop) {
+        bool of = same_word(p, len, "of");
+        scan->noun = of || same_word(p, len, "the") ? scan->noun : -1;
+        scan->of = scan->noun >= 0 && (scan->of || of);
+        return -1;
+    }
+    int noun = scan->of && w->kind == WORD_NAME ? scan->noun : -1;
+    *scan = (struct pair_scan){.noun = w->kind == WORD_PLAIN ? item : -1};
+    return noun;
 }
 
 enum status terms_of(const char *question, size_t n, struct arena *arena, struct terms *out)
 {
-    *out = (struct terms){.asked = asked_of(question, n)};
+    *out = (struct terms){.asked = asked_of(question, n), .noun = -1, .name = -1};
+    struct pair_scan scan = {.noun = -1};
     struct buf normal = {0};
     struct word w;
     size_t pos = 0;
     enum status s = OK;
     while (!s && out->n < TERMS_MAX && word_next(question, n, &pos, &w)) {
-        if (w.stop) {
-            continue;
-        }
         const char *p = question + w.span.start;
         size_t len = w.span.end - w.span.start;
+        if (w.stop) {
+            pair_step(&scan, p, &w, -1);
+            continue;
+        }
         buf_reset(&normal);
         word_normal(p, len, &normal);
         if (normal.failed) {
             s = ERR_MEMORY;
             break;
         }
-        if (!normal.len || known(out, normal.data)) {
+        int item = normal.len ? find_term(out, normal.data) : -1;
+        bool known = item >= 0 || !normal.len;
+        item = known ? item : (int)out->n;
+        int noun = pair_step(&scan, p, &w, item);
+        if (noun >= 0 && item >= 0 && out->noun < 0 && !is_asking(out->items[noun].normal)) {
+            out->noun = noun;
+            out->name = item;
+        }
+        if (known) {
             continue;
         }
         struct term *t = &out->items[out->n];
@@ -269,6 +301,27 @@ uint64_t terms_missing_hard(const struct terms *t, uint64_t met)
         }
     }
     return missing;
+}
+
+bool terms_other_relation(const struct terms *t, const char *text, size_t n, uint64_t around)
+{
+    if (t->noun < 0 || around >> t->name & 1) {
+        return false;
+    }
+    struct pair_scan scan = {.noun = -1};
+    struct buf normal = {0};
+    struct word w;
+    size_t pos = 0;
+    bool other = false;
+    while (!other && word_next(text, n, &pos, &w)) {
+        const char *p = text + w.span.start;
+        buf_reset(&normal);
+        word_normal(p, w.span.end - w.span.start, &normal);
+        bool same = normal.len && meets(&t->items[t->noun], normal.data, normal.len);
+        other = pair_step(&scan, p, &w, same ? t->noun : -1) >= 0;
+    }
+    buf_fini(&normal);
+    return other;
 }
 
 /* The number of a section, a table, a version is no answer to "how many". */

@@ -30,6 +30,7 @@ struct terms {
     struct term items[TERMS_MAX];
     size_t n;
     enum asked asked;
+    int noun, name; /* items of "the capital of Germany", the first such pair; -1: none */
 };
 
 MUST_CHECK enum status terms_of(const char *question, size_t n, struct arena *arena,
@@ -47,6 +48,10 @@ float terms_share(const struct terms *t, uint64_t met);
 
 /* Names, numbers and identifiers that are not met. */
 uint64_t terms_missing_hard(const struct terms *t, uint64_t met);
+
+/* Does the text say the noun of the question's "NOUN of NAME" of another name, and not of this one?
+ * `around`: what the text meets together with its heading and title. */
+bool terms_other_relation(const struct terms *t, const char *text, size_t n, uint64_t around);
 
 /* Does the text hold the kind of thing that is asked for (a number, a date, a name that is not in
  * the question)? */

@@ -19,6 +19,8 @@ json 'j["citations"][0]["uri"].endswith("/docs/france.txt") and j["citations"][0
 # the range of bytes is where the quote stands, word for word
 json 'open("'"$file"'", "rb").read()[j["citations"][0]["start"]:j["citations"][0]["end"]].decode() == j["citations"][0]["quote"]'
 json 'j["stages_ms"]["total"] > 0 and j["tokens"]["prompt"] > 0'
+# the library tells the capital of another country, and mentions this one
+run "$hearth" ask "What is the capital of Germany?"; code 13; out 'No evidence: no sentence that was found tells the capital of Germany'
 run "$hearth" ask --threads 1 --json What is the capital of France; code 0; json '"Paris" in j["answer"]'
 
 # nothing relevant: a refusal with its own exit code, and the model is not called

@@ -47,6 +47,34 @@ static void inflection_case_and_identifiers_meet(void **state)
     arena_reset(&a);
 }
 
+static bool other_relation(const struct terms *t, const char *text, const char *heading)
+{
+    return terms_other_relation(t, text, strlen(text), met(t, text) | met(t, heading));
+}
+
+static void the_noun_of_a_name_is_told_of_that_name(void **state)
+{
+    (void)state;
+    struct arena a = {0};
+    struct terms t = terms(&a, "What is the capital of Germany?");
+    assert_int_equal(t.noun, 0);
+    assert_int_equal(t.name, 1);
+    assert_true(other_relation(&t, "Paris is the capital of France.", "France"));
+    assert_true(other_relation(&t, "Cairo, the capital of the Arab Republic, is large.", ""));
+    assert_false(other_relation(&t, "Berlin is the capital of Germany.", ""));
+    assert_false(other_relation(&t, "Berlin is the capital of the Republic.", "Germany"));
+    assert_false(other_relation(&t, "France borders the north of Spain.", ""));
+    assert_false(other_relation(&t, "Paris is the capital.", ""));
+    static const char *const without[] = {"What is the name of Germany?", "Where is Germany?",
+                                          "What is the capital of it in Germany?"};
+    for (size_t i = 0; i < sizeof without / sizeof *without; i++) {
+        t = terms(&a, without[i]);
+        assert_int_equal(t.noun, -1);
+        assert_false(other_relation(&t, "Paris is the capital of France.", ""));
+    }
+    arena_reset(&a);
+}
+
 static void numbers_match_exactly(void **state)
 {
     (void)state;
@@ -206,6 +234,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(content_words_are_kept_once),
         cmocka_unit_test(inflection_case_and_identifiers_meet),
+        cmocka_unit_test(the_noun_of_a_name_is_told_of_that_name),
         cmocka_unit_test(numbers_match_exactly),
         cmocka_unit_test(names_are_met_one_letter_off_and_by_their_initials),
         cmocka_unit_test(opposites_are_seen),
