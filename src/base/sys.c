@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -115,6 +116,30 @@ size_t cpu_l2_bytes(void)
     n = sysconf(_SC_LEVEL2_CACHE_SIZE);
 #endif
     return n > 0 ? (size_t)n : (size_t)1 << 20;
+}
+
+int64_t sys_memory_available(void)
+{
+    FILE *f = fopen("/proc/meminfo", "re");
+    char line[128];
+    long long kb = 0;
+    while (f && fgets(line, sizeof line, f) && sscanf(line, "MemAvailable: %lld kB", &kb) != 1) {
+    }
+    if (f) {
+        (void)fclose(f);
+    }
+    return (int64_t)kb << 10;
+}
+
+bool sys_huge_pages(void)
+{
+    FILE *f = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "re");
+    char line[128];
+    bool yes = f && fgets(line, sizeof line, f) && !strstr(line, "[never]");
+    if (f) {
+        (void)fclose(f);
+    }
+    return yes;
 }
 
 static uint64_t rotl(uint64_t x, int k)

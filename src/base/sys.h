@@ -19,6 +19,10 @@ const struct cpu *cpu_features(void); /* read once; safe from any thread */
 
 int cpu_count(void);       /* cores this process may run on, at least 1 */
 size_t cpu_l2_bytes(void); /* second-level data cache of a core; 1 MiB where nobody tells */
+/* Memory that can be had without others being paged out, in bytes; 0: not known. */
+int64_t sys_memory_available(void);
+/* May memory be backed by huge pages (always, or where madvise asks for them)? */
+bool sys_huge_pages(void);
 
 /* xoshiro256** 1.0 (Blackman and Vigna, 2018), seeded through splitmix64: the same seed gives the
  * same numbers everywhere. */

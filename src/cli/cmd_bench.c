@@ -228,6 +228,7 @@ static enum status open_bench(struct bench *b, const struct plan *p, struct err 
     if (s) {
         return s;
     }
+    engine_settle(b->en);
     engine_cost(b->en, &b->cost);
     return probe_open(b->team, 0, &b->probe, e);
 }

@@ -208,6 +208,11 @@ const struct engine_info *engine_info(const struct engine *en)
     return &en->info;
 }
 
+void engine_settle(struct engine *en)
+{
+    model_settle(en->model);
+}
+
 struct engine_opening engine_opening(const struct engine *en)
 {
     static const char *const weights[] = {

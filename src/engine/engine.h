@@ -67,6 +67,8 @@ struct engine_opening {
     const char *copy_path, *copy_note; /* NULL: none, nothing to say */
 };
 struct engine_opening engine_opening(const struct engine *en);
+/* Finishes now what opening left to threads of low priority, for who measures. Owner's thread. */
+void engine_settle(struct engine *en);
 
 /* Kernel path of the i-th kind of weight ("Q4_1" -> "avx512-vnni q4", with the number of matrices);
  * false past the last. */

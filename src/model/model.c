@@ -305,6 +305,11 @@ const struct model_info *model_info(const struct model *m)
     return &m->info;
 }
 
+void model_settle(struct model *m)
+{
+    packs_settle(m->packs);
+}
+
 struct model_opening model_opening(const struct model *m)
 {
     struct model_opening o = m->opening;

@@ -62,6 +62,8 @@ MUST_CHECK enum status model_open(const char *path, const struct model_options *
 void model_close(struct model *m);
 const struct model_info *model_info(const struct model *m);
 struct model_opening model_opening(const struct model *m);
+/* Finishes now what opening left to threads of low priority (see packs_settle). Owner's thread. */
+void model_settle(struct model *m);
 const struct vocab *model_vocab(const struct model *m);
 const struct weights *model_weights(const struct model *m);
 int model_threads(const struct model *m);

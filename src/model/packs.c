@@ -36,6 +36,9 @@ enum {
     FINISH_BYTES = 1 << 30, /* what a closing process still writes */
     KEEP_FREE = 1 << 30,    /* of the disk */
     WAIT_SECONDS = 3,
+    HUGE_PAGE = 2 << 20,
+    HUGE_AFTER_SECONDS = 1, /* a process that ends before that has no use for huge pages */
+    HUGE_NICE = 19,
     LEFT_OVER_SECONDS = 3600 /* a temporary file this old has nobody who writes it */
 };
 
@@ -74,9 +77,9 @@ struct packs {
     char note[256];
     pthread_t writer, pager;
     bool has_writer, has_pager, has_lock;
-    pthread_mutex_t lock; /* of `closing` and, while there is a writer, `note` */
+    pthread_mutex_t lock; /* of `closing`, `hurry` and, while there is a writer, `note` */
     pthread_cond_t wake;
-    bool closing;
+    bool closing, hurry;
 };
 
 static void say(struct packs *p, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -242,6 +245,75 @@ static bool is_closing(struct packs *p)
     return closing;
 }
 
+/* Until `closing`, or what else is waited for, or so many seconds have passed. */
+static void sleep_until(struct packs *p, const bool *what, int seconds)
+{
+    struct timespec until;
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += seconds;
+    (void)pthread_mutex_lock(&p->lock);
+    while (!p->closing && !*what &&
+           pthread_cond_timedwait(&p->wake, &p->lock, &until) != ETIMEDOUT) {
+    }
+    (void)pthread_mutex_unlock(&p->lock);
+}
+
+static uint8_t *huge_begin(uint8_t *p)
+{
+    return (uint8_t *)(((uintptr_t)p + HUGE_PAGE - 1) & ~(uintptr_t)(HUGE_PAGE - 1));
+}
+
+/* n bytes of memory that may become huge pages; NULL: none. */
+static uint8_t *huge_new(size_t n)
+{
+    uint8_t *raw =
+        mmap(NULL, n + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (raw == MAP_FAILED) {
+        return NULL;
+    }
+    uint8_t *at = huge_begin(raw);
+    if (at > raw) {
+        (void)munmap(raw, (size_t)(at - raw));
+    }
+    (void)munmap(at + n, (size_t)(raw + HUGE_PAGE - at));
+    (void)madvise(at, n, MADV_HUGEPAGE);
+    return at;
+}
+
+/* Replaces the mapped file by memory in huge pages, under the eyes of those who compute with it:
+ * the bytes are the same before and after, and mremap() exchanges the pages in one step, so that
+ * nobody has to wait or to learn another address. Decoding from 4 KiB pages was 7 % slower for the
+ * 1B shape in Q4_0 (31.7 for 34.1 tokens/s), 3 % for SmolLM2. Not done where the memory would be
+ * missed, or where the machine gives no huge pages. */
+static void to_huge_pages(struct packs *p)
+{
+    uint8_t *data = (uint8_t *)(uintptr_t)p->map.data, *end = data + p->map.size;
+    if (!sys_huge_pages() || sys_memory_available() < 2 * (int64_t)p->map.size + KEEP_FREE) {
+        return;
+    }
+    (void)pthread_mutex_lock(&p->lock);
+    bool hurry = p->hurry;
+    (void)pthread_mutex_unlock(&p->lock);
+    if (!hurry) { /* while others compute, in the pauses: of this thread */
+        (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), HUGE_NICE);
+    }
+    uint8_t *at = huge_begin(data);
+    for (size_t n; end - at >= HUGE_PAGE && !is_closing(p); at += n) {
+        n = (size_t)(end - at) / HUGE_PAGE * HUGE_PAGE;
+        n = n < CHUNK_BYTES ? n : CHUNK_BYTES;
+        uint8_t *from = huge_new(n);
+        if (!from) {
+            return;
+        }
+        memcpy(from, at, n);
+        if (mprotect(from, n, PROT_READ) != 0 ||
+            mremap(from, n, n, MREMAP_MAYMOVE | MREMAP_FIXED, at) == MAP_FAILED) {
+            (void)munmap(from, n);
+            return;
+        }
+    }
+}
+
 /* Maps the copy's pages while the model is still being opened. Without it the first pass takes a
  * fault for every 16 pages; it does not wait for this thread, which a cold disk may hold up. */
 static void *page_in(void *arg)
@@ -257,6 +329,8 @@ static void *page_in(void *arg)
             break;
         }
     }
+    sleep_until(p, &p->hurry, HUGE_AFTER_SECONDS);
+    to_huge_pages(p);
     return NULL;
 }
 
@@ -695,14 +769,8 @@ static void write_copy(struct packs *p)
 static void *writer_main(void *arg)
 {
     struct packs *p = arg;
-    struct timespec until;
     (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 19); /* of this thread */
-    (void)clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += WAIT_SECONDS;
-    (void)pthread_mutex_lock(&p->lock);
-    while (!p->closing && pthread_cond_timedwait(&p->wake, &p->lock, &until) != ETIMEDOUT) {
-    }
-    (void)pthread_mutex_unlock(&p->lock);
+    sleep_until(p, &p->closing, WAIT_SECONDS);
     write_copy(p);
     return NULL;
 }
@@ -715,6 +783,18 @@ void packs_ready(struct packs *p)
     }
 }
 
+void packs_settle(struct packs *p)
+{
+    if (p && p->has_pager) {
+        (void)pthread_mutex_lock(&p->lock);
+        p->hurry = true;
+        (void)pthread_cond_broadcast(&p->wake);
+        (void)pthread_mutex_unlock(&p->lock);
+        (void)pthread_join(p->pager, NULL);
+        p->has_pager = false;
+    }
+}
+
 void packs_close(struct packs *p)
 {
     if (!p) {
@@ -723,7 +803,7 @@ void packs_close(struct packs *p)
     if (p->has_lock) {
         (void)pthread_mutex_lock(&p->lock);
         p->closing = true;
-        (void)pthread_cond_signal(&p->wake);
+        (void)pthread_cond_broadcast(&p->wake);
         (void)pthread_mutex_unlock(&p->lock);
     }
     if (p->has_writer) {

@@ -2,7 +2,9 @@
  *
  * The copy is mapped and used in place: opening costs a hash of samples, page-in overlaps the first
  * pass, processes share one copy in memory, and the model file's own bytes are read only for
- * embedding rows. Measured on SmolLM2-135M (97 MB packed): see docs/benchmarks.md.
+ * embedding rows. A process that lives longer than a second moves to huge pages of its own behind
+ * the same addresses, where memory is plenty. Measured on SmolLM2-135M (97 MB packed): see
+ * docs/benchmarks.md.
  *
  * File NAME.KEY.hearth-packed, NAME being the model's file or directory; little-endian:
  *   header   struct of packs.c: magic, version, number of matrices, size of the file, key, SHA-256
@@ -46,6 +48,9 @@ struct mat_home *packs_home(struct packs *p);
 /* All matrices are there: a copy that was missing or damaged will be written by a thread of low
  * priority, after a few seconds or at packs_close, whichever comes first. */
 void packs_ready(struct packs *p);
+/* Moves a copy to huge pages now, which a thread of low priority does otherwise after a second, in
+ * the pauses of the others. From the owner's thread, before packs_close. NULL is allowed. */
+void packs_settle(struct packs *p);
 /* Ends the writing (a large copy that has far to go is given up) and frees what was taken. */
 void packs_close(struct packs *p); /* NULL is allowed */
 

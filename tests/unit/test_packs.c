@@ -4,10 +4,12 @@
 #include "common/test.h"
 
 #include "base/file.h"
+#include "base/sys.h"
 #include "model/model.h"
 #include "model/packs.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -138,6 +140,65 @@ static void second_opening_uses_the_copy(void **state)
     expect(&at, PACKED_COPY, "");
     assert_int_equal(copies_in(at.dir, test_source_path("LICENSE")).n, 0);
     assert_int_equal(copies_in("/nowhere", NULL).n, 0);
+}
+
+/* Does this address belong to a file? */
+static bool in_a_file(const void *address)
+{
+    FILE *f = fopen("/proc/self/maps", "r");
+    char line[512];
+    bool yes = false;
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f)) {
+        uintptr_t from, to;
+        assert_int_equal(sscanf(line, "%" SCNxPTR "-%" SCNxPTR, &from, &to), 2);
+        yes = yes || (from <= (uintptr_t)address && (uintptr_t)address < to &&
+                      strstr(line, ".hearth-packed"));
+    }
+    fclose(f);
+    return yes;
+}
+
+static void huge_pages_take_the_place_of_the_file(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct place at = place_of("huge");
+    struct gguf_writer g;
+    gguf_writer_init(&g, 5);
+    gguf_put_string(&g, "general.architecture", "none");
+    gguf_add_random(&g, "a", TYPE_Q8_0, 2, (int64_t[]){4096, 2048}, 1.0F);
+    gguf_write(&g, at.file);
+    gguf_writer_fini(&g);
+    struct buf first = {0};
+    for (int pass = 0; pass < 2; pass++) {
+        struct weights *w;
+        struct team *team;
+        struct packs *p;
+        struct mat m = {0};
+        assert_ok_err(weights_open(at.file, &w, &e), &e);
+        assert_ok_err(team_open(1, 1 << 16, &team, &e), &e);
+        assert_ok_err(packs_open(w, MUL_DEFAULT, team, &at.opt, &p, &e), &e);
+        const struct tensor *t = &weights_find(w, "a")->t;
+        assert_ok_err(mat_init_in(packs_home(p), &m, &t, 1, MUL_DEFAULT, &e), &e);
+        packs_ready(p);
+        const uint8_t *middle = (const uint8_t *)m.packed + m.packed_bytes / 2;
+        assert_int_equal(packs_report(p).copy, pass ? PACKED_COPY : PACKED_NEW);
+        assert_int_equal(in_a_file(middle), pass);
+        packs_settle(p);
+        assert_int_equal(in_a_file(middle), pass && !sys_huge_pages());
+        if (pass) {
+            assert_int_equal(m.packed_bytes, first.len);
+            assert_memory_equal(m.packed, first.data, first.len);
+        } else {
+            buf_put(&first, m.packed, m.packed_bytes);
+        }
+        mat_fini(&m);
+        packs_close(p);
+        team_close(team);
+        weights_close(w);
+    }
+    buf_fini(&first);
 }
 
 static void a_small_model_has_none(void **state)
@@ -362,6 +423,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(second_opening_uses_the_copy),
+        cmocka_unit_test(huge_pages_take_the_place_of_the_file),
         cmocka_unit_test(a_small_model_has_none),
         cmocka_unit_test(a_changed_model_has_a_new_copy),
         cmocka_unit_test(wrong_files_are_made_anew),
