@@ -263,4 +263,4 @@ def ingest(o):
     out = run([HEARTH, "add", MANUAL, "--home", str(home), "--threads", str(o.threads), "--json"])
     s = time.perf_counter() - t
     n = parse(out)
-    return {"pages/s": (n.get("added") or n.get("n_added") or 0) / s, "total s": s}
+    return {"pages/s": n["report"]["added"] / s, "total s": s}
