@@ -13,26 +13,33 @@ static const char *model_path;
 enum { TEXT_BYTES = 14500 };
 static const double reference = 16.1699;
 
-static void quantised_perplexity_is_near_llamacpp(void **state)
+/* Of the first n_bytes of the text, in windows of 512. */
+static struct perplexity measure(bool exact, size_t n_bytes, double llamacpp)
 {
-    (void)state;
     struct err e = {0};
     struct engine *en;
     struct buf text = {0};
     struct perplexity p;
-    struct engine_options opt = {.n_ctx = 512};
+    struct engine_options opt = {.n_ctx = 512, .exact = exact};
     assert_ok_err(file_read(test_source_path("tests/golden/data/ppl.txt"), 1 << 20, &text, &e), &e);
-    assert_true(text.len > TEXT_BYTES);
+    assert_true(text.len > n_bytes);
     assert_ok_err(engine_open(model_path, &opt, &en, &e), &e);
-    assert_ok_err(engine_perplexity(en, text.data, TEXT_BYTES, 512, NULL, NULL, &p, &e), &e);
-    printf("perplexity %.4f, llama.cpp %.4f: %+.3f %%\n", p.value, reference,
-           100 * (p.value / reference - 1));
+    assert_ok_err(engine_perplexity(en, text.data, n_bytes, 512, NULL, NULL, &p, &e), &e);
+    printf("perplexity %.4f, llama.cpp %.4f: %+.4f %%\n", p.value, llamacpp,
+           100 * (p.value / llamacpp - 1));
+    buf_fini(&text);
+    engine_close(en);
+    return p;
+}
+
+static void quantised_perplexity_is_near_llamacpp(void **state)
+{
+    (void)state;
+    struct perplexity p = measure(false, TEXT_BYTES, reference);
     assert_int_equal(p.n_windows, 6);
     assert_int_equal(p.n_tokens, 1530);
     assert_true(p.value < reference * 1.003);
     assert_true(p.value > reference * 0.99);
-    buf_fini(&text);
-    engine_close(en);
 }
 
 /* --exact reads Q4_1 as the floats that it stands for: the same model as llama.cpp's, whose file
@@ -44,22 +51,11 @@ static const double float_reference = 15.006301;
 static void float_perplexity_is_llamacpps(void **state)
 {
     (void)state;
-    struct err e = {0};
-    struct engine *en;
-    struct buf text = {0};
-    struct perplexity p;
-    struct engine_options opt = {.n_ctx = 512, .exact = true};
-    assert_ok_err(file_read(test_source_path("tests/golden/data/ppl.txt"), 1 << 20, &text, &e), &e);
-    assert_ok_err(engine_open(model_path, &opt, &en, &e), &e);
-    assert_ok_err(engine_perplexity(en, text.data, FLOAT_BYTES, 512, NULL, NULL, &p, &e), &e);
-    printf("floats: perplexity %.4f, llama.cpp %.4f: %+.4f %%\n", p.value, float_reference,
-           100 * (p.value / float_reference - 1));
+    struct perplexity p = measure(true, FLOAT_BYTES, float_reference);
     assert_int_equal(p.n_windows, 2);
     assert_int_equal(p.n_tokens, 510);
     assert_true(p.value < float_reference * 1.0005);
     assert_true(p.value > float_reference * 0.9995);
-    buf_fini(&text);
-    engine_close(en);
 }
 
 int main(void)

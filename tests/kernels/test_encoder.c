@@ -1,6 +1,7 @@
 /* Products of encoders: every instruction set gives the bits of the definition, the operations give
  * what plain sums in double give within their rounding, and neither the number of workers nor a
  * row's neighbours change a bit. */
+#include "common/normals.h"
 #include "common/test.h"
 
 #include "base/sys.h"
@@ -14,22 +15,6 @@
 
 static struct rng rng;
 static const struct kernels *scalar, *tested;
-
-static float normal(void)
-{
-    double u = rng_unit(&rng) + 1e-12, v = rng_unit(&rng);
-    return (float)(sqrt(-2 * log(u)) * cos(6.283185307179586 * v));
-}
-
-static float *normals(size_t n)
-{
-    float *x = mem_aligned(n, sizeof *x);
-    assert_non_null(x);
-    for (size_t i = 0; i < n; i++) {
-        x[i] = normal();
-    }
-    return x;
-}
 
 enum { MAX_COLS = 1600, LD = 40 };
 
@@ -48,9 +33,10 @@ static struct tile random_tile(int bits, size_t cols, int nt)
     struct tile t = {.bits = bits, .cols = cols};
     size_t dwords = enc_dwords(bits, cols), blocks = enc_blocks(cols);
     t.weights = mem_aligned(dwords * ENC_ROWS, 4);
-    t.factors = normals(blocks * 2 * ENC_ROWS);
-    t.x = (struct enc_tokens){mem_aligned(dwords * (size_t)nt, 4), normals(blocks * (size_t)nt),
-                              normals(blocks * (size_t)nt), nt};
+    t.factors = test_normals(&rng, blocks * 2 * ENC_ROWS);
+    t.x = (struct enc_tokens){mem_aligned(dwords * (size_t)nt, 4),
+                              test_normals(&rng, blocks * (size_t)nt),
+                              test_normals(&rng, blocks * (size_t)nt), nt};
     for (size_t i = 0; i < dwords * ENC_ROWS * 4; i++) {
         t.weights[i] = (uint8_t)(rng_u64(&rng) % 8 ? rng_u64(&rng) : 127); /* the ends, too */
         t.weights[i] = (int8_t)t.weights[i] == -128 ? 129 : t.weights[i];
@@ -84,7 +70,7 @@ static void free_tile(struct tile *t)
 static void check_mul(int bits, size_t cols, int nt, size_t width, bool gelu)
 {
     struct tile t = random_tile(bits, cols, nt);
-    float *bias = normals(ENC_ROWS), want[ENC_TOKENS * LD], got[ENC_TOKENS * LD];
+    float *bias = test_normals(&rng, ENC_ROWS), want[ENC_TOKENS * LD], got[ENC_TOKENS * LD];
     memset(want, 0, sizeof want);
     memset(got, 0, sizeof got);
     scalar->enc.mul(bits, &t.w, &t.x, cols, bias, gelu, width, want, LD);
@@ -170,7 +156,7 @@ static void quantising_has_the_bits_of_the_definition(void **state)
     static const size_t cols[] = {1, 7, 16, 37, 383, 384, 385, 1536, 1599};
     for (size_t c = 0; c < sizeof cols / sizeof cols[0]; c++) {
         for (int kind = 0; kind < 7; kind++) {
-            float *x = normals(4 * MAX_COLS);
+            float *x = test_normals(&rng, 4 * MAX_COLS);
             size_t at = rng_u64(&rng) % cols[c];
             for (size_t i = 0; kind == 1 && i < 4 * MAX_COLS; i++) {
                 x[i] = i / MAX_COLS == 1 ? 0 : fabsf(x[i]); /* one row of nothing, no negatives */
@@ -259,8 +245,9 @@ static void operations_are_close_and_independent(void **state)
     static const int64_t shapes[][3] = {{48, 37, 1}, {96, 400, 16}, {33, 768, 29}, {64, 1536, 50}};
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
         int64_t rows = shapes[s][0], cols = shapes[s][1], n = shapes[s][2];
-        float *w = normals((size_t)(rows * cols)), *x = normals((size_t)(enc_rows(n) * cols));
-        float *bias = normals((size_t)rows);
+        float *w = test_normals(&rng, (size_t)(rows * cols)),
+              *x = test_normals(&rng, (size_t)(enc_rows(n) * cols));
+        float *bias = test_normals(&rng, (size_t)rows);
         for (int64_t i = 0; i < rows * cols; i++) {
             w[i] /= sqrtf((float)cols);
         }

@@ -1,5 +1,6 @@
 /* Operations against naive versions in double: products of every type, attention over paged blocks,
  * norms, rotary embedding. Results must not depend on the number of threads or on the batch. */
+#include "common/normals.h"
 #include "common/test.h"
 
 #include "base/sys.h"
@@ -11,22 +12,6 @@
 #include <string.h>
 
 static struct rng rng;
-
-static float normal(void)
-{
-    double u = rng_unit(&rng) + 1e-12, v = rng_unit(&rng);
-    return (float)(sqrt(-2 * log(u)) * cos(6.283185307179586 * v));
-}
-
-static float *normals(size_t n)
-{
-    float *x = mem_aligned(n, sizeof *x);
-    assert_non_null(x);
-    for (size_t i = 0; i < n; i++) {
-        x[i] = normal();
-    }
-    return x;
-}
 
 static struct team *team_of(int n)
 {
@@ -44,7 +29,7 @@ static uint8_t *random_weights(enum tensor_type type, size_t n)
     size_t bytes = n / info->block_elems * info->block_bytes;
     uint8_t *p = mem_aligned(bytes, 1);
     if (info->from_float) {
-        float *x = normals(n);
+        float *x = test_normals(&rng, n);
         info->from_float(x, p, n);
         free(x);
         return p;
@@ -127,7 +112,8 @@ static void check_type(enum tensor_type type, enum mul_mode mode, double bound)
     a.data = random_weights(type, (size_t)(cols * 70));
     b.data = random_weights(type, (size_t)(cols * 33));
     const struct tensor *tensors[] = {&a, &b};
-    float *x = normals((size_t)(N * cols)), *y = normals(N * 103), *z = normals(N * 103);
+    float *x = test_normals(&rng, (size_t)(N * cols)), *y = test_normals(&rng, N * 103),
+          *z = test_normals(&rng, N * 103);
     struct err e = {0};
     for (int threads = 1; threads <= 3; threads++) {
         struct team *team = team_of(threads);
@@ -215,9 +201,11 @@ static void check_gated(enum tensor_type up, enum tensor_type down, enum mul_mod
                                {.type = up, .n_dims = 2, .ne = {FF_IN, FF, 1, 1}},
                                {.type = down, .n_dims = 2, .ne = {FF, FF_OUT, 1, 1}}};
     const struct tensor *views[] = {&tensors[0], &tensors[1], &tensors[2]};
-    float *x = normals(N * FF_IN), *gain = normals(FF_IN), *start = normals(N * FF_OUT);
-    float *h = normals(N * FF_IN), *tmp = normals(N * FF * 2), *y = normals(N * FF);
-    float *want = normals(N * FF_OUT), *got = normals(N * FF_OUT);
+    float *x = test_normals(&rng, N * FF_IN), *gain = test_normals(&rng, FF_IN),
+          *start = test_normals(&rng, N * FF_OUT);
+    float *h = test_normals(&rng, N * FF_IN), *tmp = test_normals(&rng, N * FF * 2),
+          *y = test_normals(&rng, N * FF);
+    float *want = test_normals(&rng, N * FF_OUT), *got = test_normals(&rng, N * FF_OUT);
     struct err e = {0};
     tensors[0].data = random_weights(up, FF * FF_IN);
     tensors[1].data = random_weights(up, FF * FF_IN);
@@ -360,9 +348,12 @@ static void check_attention(enum tensor_type type, int64_t window, float softcap
 {
     static const int32_t blocks0[] = {5, 1}, blocks1[] = {0, 4, 2};
     size_t out_bytes = ROWS * HEADS * DIM * sizeof(float);
-    float *q = normals(ROWS * HEADS * DIM), *k = normals(ROWS * KV_HEADS * DIM);
-    float *v = normals(ROWS * KV_HEADS * DIM), *want = normals(ROWS * HEADS * DIM);
-    float *got = normals(ROWS * HEADS * DIM), *again = normals(ROWS * HEADS * DIM);
+    float *q = test_normals(&rng, ROWS * HEADS * DIM),
+          *k = test_normals(&rng, ROWS * KV_HEADS * DIM);
+    float *v = test_normals(&rng, ROWS * KV_HEADS * DIM),
+          *want = test_normals(&rng, ROWS * HEADS * DIM);
+    float *got = test_normals(&rng, ROWS * HEADS * DIM),
+          *again = test_normals(&rng, ROWS * HEADS * DIM);
     struct attention a = {.kv = {.type = type, .n_kv_heads = KV_HEADS, .head_dim = DIM},
                           .p = {HEADS, 0.125f, window, softcap},
                           .seqs = {{blocks0, 0, 0, ROWS0}, {blocks1, 0, ROWS0, ROWS1}},
@@ -443,8 +434,10 @@ static void attention_over_packed_rows(void **state)
 {
     (void)state;
     static const int64_t starts[] = {0, 1, 50, 133};
-    float *qkv = normals(133 * 3 * FULL_WIDTH), *want = normals(133 * FULL_WIDTH);
-    float *got = normals(133 * FULL_WIDTH), *small = normals(133 * FULL_WIDTH);
+    float *qkv = test_normals(&rng, 133 * 3 * FULL_WIDTH),
+          *want = test_normals(&rng, 133 * FULL_WIDTH);
+    float *got = test_normals(&rng, 133 * FULL_WIDTH),
+          *small = test_normals(&rng, 133 * FULL_WIDTH);
     for (int s = 0; s < 3; s++) {
         for (int64_t i = starts[s]; i < starts[s + 1]; i++) {
             for (int h = 0; h < FULL_HEADS; h++) {
@@ -525,10 +518,14 @@ static void rows_are_normalised_rotated_bent(void **state)
     static const int32_t pos[E_ROWS] = {0, 1, 7, 100, 4000};
     for (int neox = 0; neox < 2; neox++) {
         struct rope rope = {inv_freq, 16, 1.25f, neox != 0};
-        struct elementwise e = {normals(SIZE),  normals(5 * SIZE),    normals(E_DIM),
-                                normals(E_DIM), normals(E_ROWS * 16), pos,
+        struct elementwise e = {test_normals(&rng, SIZE),
+                                test_normals(&rng, 5 * SIZE),
+                                test_normals(&rng, E_DIM),
+                                test_normals(&rng, E_DIM),
+                                test_normals(&rng, E_ROWS * 16),
+                                pos,
                                 &rope};
-        float *before = normals(5 * SIZE), *want = normals(SIZE);
+        float *before = test_normals(&rng, 5 * SIZE), *want = test_normals(&rng, SIZE);
         memcpy(before, e.y, 5 * SIZE * 4);
         struct team *team = team_of(2);
         team_run(team, run_elementwise, &e);
