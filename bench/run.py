@@ -4,7 +4,7 @@ Every row runs its sides in turn, --rounds times, each in a fresh process, so th
 the machine's ceilings beside every row. Tables go to stdout and bench/out/bench.md, all values to bench/out/bench.json, progress to stderr; rows that
 are not run keep what an earlier run left there. Losing rows stay, and a side that cannot run is said.
 
---only NAME[,NAME]  rows whose name contains one of these      --quick     a few rows, one round: about three minutes
+--only NAME[;NAME]  rows whose name contains one of these      --quick     a few rows, one round: about three minutes
 --doc               also puts the tables into docs/benchmarks.md; with --rounds 0 only that
 BENCH_PEERS=/path/to/llama-bench[,name=/path...] adds peers that the reader has built."""
 import argparse
@@ -152,7 +152,7 @@ def main():
     data["machine"] = report.machine()
     data["order"] = [name for _, name, *_ in ROWS]
     data["groups"] = {name: group for group, name, *_ in ROWS}
-    wanted = [r for r in ROWS if (not o.only or any(p in r[1] for p in o.only.split(","))) and (r[3] or not o.quick)]
+    wanted = [r for r in ROWS if (not o.only or any(p in r[1] for p in o.only.split(";"))) and (r[3] or not o.quick)]
     if o.list:
         print("\n".join(r[1] for r in wanted))
         return
