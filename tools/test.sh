@@ -1,6 +1,6 @@
 #!/bin/bash
 # make test: installs what the tests need, builds twice (optimised; with address and undefined-behaviour sanitizers) and runs every
-# test with the first build and all but the heavy ones with the second. The last line counts both runs.
+# test with each. The last line counts both runs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 jobs=$(nproc)
@@ -26,7 +26,7 @@ suite() {
     skipped=$((skipped + $(grep -c '\*\*\*Skipped' "$log" || true)))
 }
 suite "optimised" build
-suite "address and undefined-behaviour sanitizers" build-asan -LE heavy
+suite "address and undefined-behaviour sanitizers" build-asan
 echo "== both ($skipped of those that passed found nothing to do and were skipped)"
 echo "$((total - failed)) passed, $failed failed"
 exit "$status"
