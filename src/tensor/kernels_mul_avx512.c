@@ -17,15 +17,12 @@
  * without gcc's copies of accumulators, which cost nothing (66 %); all multiply-adds by scale
  * before the first store (62 %). Without its stores the 12-token tile would reach 75 %. */
 #if defined(__x86_64__)
-#include "tensor/pack.h"
-
+#include "tensor/kernels_mul_512.h"
 #include "tensor/kernels_x86.h"
 
-#include <immintrin.h>
 #include <math.h>
 #include <string.h>
 
-#define DPBUSD(acc, w, x) __asm__ volatile("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(w), "v"(x))
 #define DPWSSD(acc, w, x) __asm__ volatile("vpdpwssd %2, %1, %0" : "+v"(acc) : "v"(w), "v"(x))
 /* a = a * x + *b, and y += a * s; *b is broadcast. In assembly like the rest, so that they stay
  * where they are written. */
@@ -33,31 +30,13 @@
     __asm__ volatile("vfmadd213ps %2%{1to16%}, %1, %0" : "+v"(a) : "v"(x), "m"(*(b)))
 #define ADD_SCALED(y, a, s) __asm__ volatile("vfmadd231ps %2, %1, %0" : "+v"(y) : "v"(a), "v"(s))
 #define IN_PLACE(v) __asm__ volatile("" : "+v"(v)) /* computed here, not where it is used */
-/* Bytes that values and factors are asked for ahead of the products of few tokens. */
+
+/* Bytes that values and factors are asked for ahead of unpacking. */
 enum { VALUES_AHEAD = 3072, FACTORS_AHEAD = 2048 };
 
 #define FORGET_MEMORY() __asm__ volatile("" ::: "memory")
-#define INLINE static inline __attribute__((always_inline))
 
 enum { NARROW_TOKENS = PANEL_TOKENS / 2 };
-
-INLINE __m512i broadcast(const void *p)
-{
-    int32_t v;
-    memcpy(&v, p, 4);
-    return _mm512_set1_epi32(v);
-}
-
-INLINE __m512 load_f16x16(const uint8_t *p)
-{
-    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
-}
-
-/* fl(dot * xs) of an accumulator that started at ACC_BIAS. */
-INLINE __m512 unbias(__m512i acc, float xs, float bias_xs)
-{
-    return _mm512_fmadd_ps(_mm512_castsi512_ps(acc), _mm512_set1_ps(xs), _mm512_set1_ps(bias_xs));
-}
 
 INLINE void zero_tile(const int NT, float *out)
 {
@@ -203,146 +182,6 @@ INLINE void narrow8(const int NT, const int PT, const int t0, const int halves,
     }
 }
 
-/* A packed strip as it is read: constants of an instance. */
-struct packed {
-    int bits, halves;
-    bool has_min, table, super;
-};
-
-/* Columns 4k .. 4k + 3 of 16 rows from the planes of a group: w, or levels + 128. */
-INLINE __m512i load_quad(const struct packed f, const uint8_t *plane, const int k)
-{
-    if (f.bits == 8) {
-        return _mm512_load_si512(plane + k * 64);
-    }
-    __m512i w = _mm512_setzero_si512();
-    int pos = 0;
-    if (f.bits & 4) {
-        __m512i p = _mm512_load_si512(plane + k % 4 * 64);
-        w = _mm512_and_si512(k < 4 ? p : _mm512_srli_epi16(p, 4), _mm512_set1_epi8(15));
-        plane += 256;
-        pos = 4;
-    }
-    if (f.bits & 2) {
-        const int left = pos - k / 2 * 2;
-        __m512i p = _mm512_load_si512(plane + k % 2 * 64);
-        p = left > 0 ? _mm512_slli_epi16(p, left) : left < 0 ? _mm512_srli_epi16(p, -left) : p;
-        w = _mm512_ternarylogic_epi32(w, p, _mm512_set1_epi8((char)(3 << pos)), 0xf8);
-        plane += 128;
-        pos += 2;
-    }
-    if (f.bits & 1) {
-        const int left = pos - k;
-        __m512i p = _mm512_load_si512(plane);
-        p = left > 0 ? _mm512_slli_epi16(p, left) : left < 0 ? _mm512_srli_epi16(p, -left) : p;
-        w = _mm512_ternarylogic_epi32(w, p, _mm512_set1_epi8((char)(1 << pos)), 0xf8);
-    }
-    if (f.table) {
-        const __m512i levels = _mm512_broadcast_i32x4(_mm_xor_si128(
-            _mm_loadu_si128((const __m128i *)(const void *)iq4_values), _mm_set1_epi8(-128)));
-        w = _mm512_shuffle_epi8(levels, w);
-    }
-    return w;
-}
-
-/* Factor i of a group; unit is the super-block's. */
-INLINE __m512 load_factor(const struct packed f, const uint8_t *factors, const int i,
-                          const __m512 unit)
-{
-    if (!f.super) {
-        return load_f16x16(factors + i * 2 * STRIP_ROWS);
-    }
-    __m128i ints = _mm_loadu_si128((const __m128i *)(const void *)(factors + i * STRIP_ROWS));
-    return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(ints)), unit);
-}
-
-/* Steps over the factors of a super-block at its start. */
-INLINE const uint8_t *super_units(const struct packed f, const uint8_t *factors, size_t g,
-                                  __m512 *unit, __m512 *min_unit)
-{
-    if (!f.super || g % SUPER_GROUPS) {
-        return factors;
-    }
-    *unit = load_f16x16(factors);
-    *min_unit = f.has_min ? load_f16x16(factors + 2 * STRIP_ROWS) : *unit;
-    return factors + (f.has_min ? 4 : 2) * STRIP_ROWS;
-}
-
-INLINE size_t group_factor_bytes(const struct packed f)
-{
-    return (size_t)(f.halves * (f.has_min ? 2 : 1) * (f.super ? 1 : 2) * STRIP_ROWS);
-}
-
-/* One to four tokens times a packed strip, streamed from memory. Two chains of dot products for
- * each token: columns 0-15 and 16-31. */
-INLINE void few(const int NT, const struct packed f, const struct strip *w,
-                const struct act_panel *x, int t0, float *out)
-{
-    const size_t nt = (size_t)x->nt;
-    const uint8_t *v = w->values, *factors = w->factors;
-    __m512 unit = _mm512_setzero_ps(), min_unit = unit, y[FEW_TOKENS];
-#pragma GCC unroll 4
-    for (int t = 0; t < NT; t++) {
-        y[t] = _mm512_setzero_ps();
-    }
-    for (size_t g = 0; g < x->groups; g++, v += f.bits * 64) {
-        factors = super_units(f, factors, g, &unit, &min_unit);
-        const struct act_group a = act_group(x, g);
-        const int8_t *q = a.q + 4 * t0;
-        __m512i acc[2][FEW_TOKENS];
-#pragma GCC unroll 4
-        for (size_t t = 0; t < (size_t)NT; t++) {
-            /* init has the correction for an offset of 128 */
-            const int32_t *init = (f.halves == 1 ? a.init : a.half_init) + (size_t)t0 + t;
-            const int shift = f.table ? 0 : 8 - f.bits;
-            const bool zero = f.super && f.has_min;
-            acc[0][t] = _mm512_set1_epi32(
-                zero ? ACC_BIAS_BITS : ACC_BIAS_BITS - ((ACC_BIAS_BITS - init[0]) >> shift));
-            acc[1][t] = f.halves == 1
-                            ? _mm512_setzero_si512()
-                            : _mm512_set1_epi32(zero ? ACC_BIAS_BITS
-                                                     : ACC_BIAS_BITS -
-                                                           ((ACC_BIAS_BITS - init[nt]) >> shift));
-        }
-        _mm_prefetch((const char *)factors + FACTORS_AHEAD, _MM_HINT_T0);
-#pragma GCC unroll 8
-        for (int k = 0; k < 8; k++) {
-            if (k < f.bits) {
-                _mm_prefetch((const char *)v + VALUES_AHEAD + k * 64, _MM_HINT_T0);
-            }
-        }
-#pragma GCC unroll 8
-        for (int k = 0; k < 8; k++) {
-            const int i = k / 2 + k % 2 * 4; /* the chains take turns */
-            const __m512i quad = load_quad(f, v, i);
-#pragma GCC unroll 4
-            for (size_t t = 0; t < (size_t)NT; t++) {
-                DPBUSD(acc[k % 2][t], quad, broadcast(q + ((size_t)i * nt + t) * 4));
-            }
-        }
-#pragma GCC unroll 2
-        for (int h = 0; h < f.halves; h++) {
-            const __m512 scale = load_factor(f, factors, h, unit);
-            const __m512 min = f.has_min ? load_factor(f, factors, f.halves + h, min_unit) : scale;
-            const float *sums = (f.halves == 1 ? a.xsum : a.half_xsum + (size_t)h * nt) + t0;
-#pragma GCC unroll 4
-            for (int t = 0; t < NT; t++) {
-                const __m512i dot =
-                    f.halves == 1 ? _mm512_add_epi32(acc[0][t], acc[1][t]) : acc[h][t];
-                y[t] = _mm512_fmadd_ps(unbias(dot, a.xs[t0 + t], a.bias_xs[t0 + t]), scale, y[t]);
-                if (f.has_min) {
-                    y[t] = _mm512_fmadd_ps(min, _mm512_set1_ps(sums[t]), y[t]);
-                }
-            }
-        }
-        factors += group_factor_bytes(f);
-    }
-#pragma GCC unroll 4
-    for (int t = 0; t < NT; t++) {
-        _mm512_storeu_ps(out + t * 32, y[t]);
-    }
-}
-
 INLINE void unpack_strip(const struct packed f, const struct strip *w, size_t groups,
                          uint8_t *values, float *factors)
 {
@@ -483,45 +322,14 @@ static void mul8(const struct strip *w, int n_strips, const struct mat_form *for
     }
 }
 
-#define DEFINE_PACKED(name, bits, halves, min, table, super)                                \
-    static void few_##name(const struct strip *w, const struct act_panel *x, int t0, int n, \
-                           float *out)                                                      \
-    {                                                                                       \
-        const struct packed f = {bits, halves, min, table, super};                          \
-        switch (n) {                                                                        \
-        case 1:                                                                             \
-            few(1, f, w, x, t0, out);                                                       \
-            return;                                                                         \
-        case 2:                                                                             \
-            few(2, f, w, x, t0, out);                                                       \
-            return;                                                                         \
-        case 3:                                                                             \
-            few(3, f, w, x, t0, out);                                                       \
-            return;                                                                         \
-        case 4:                                                                             \
-            few(4, f, w, x, t0, out);                                                       \
-            return;                                                                         \
-        }                                                                                   \
-    }                                                                                       \
-    static void unpack_##name(const struct strip *w, size_t groups, uint8_t *values,        \
-                              float *factors)                                               \
-    {                                                                                       \
-        const struct packed f = {bits, halves, min, table, super};                          \
-        unpack_strip(f, w, groups, values, factors);                                        \
+#define DEFINE_UNPACK(name, bits, halves, min, table, super)                         \
+    static void unpack_##name(const struct strip *w, size_t groups, uint8_t *values, \
+                              float *factors)                                        \
+    {                                                                                \
+        const struct packed f = {bits, halves, min, table, super};                   \
+        unpack_strip(f, w, groups, values, factors);                                 \
     }
-EACH_PACKED(DEFINE_PACKED)
-
-#define CASE_FEW(name, bits, halves, min, table, super) \
-    case PACKED_KEY(bits, halves, min, table, super):   \
-        few_##name(w, x, t0, n, out);                   \
-        return;
-static void mul_few(const struct strip *w, const struct mat_form *form, const struct act_panel *x,
-                    int t0, int n, float *out)
-{
-    switch (form_key(form)) {
-        EACH_PACKED(CASE_FEW)
-    }
-}
+EACH_PACKED(DEFINE_UNPACK)
 
 #define CASE_UNPACK(name, bits, halves, min, table, super) \
     case PACKED_KEY(bits, halves, min, table, super):      \
@@ -682,7 +490,6 @@ void kernels_fill_avx512_mul(struct kernels *k)
 {
     k->quant8 = quant8;
     k->quant16 = quant16;
-    k->mul_few = mul_few;
     k->mul8 = mul8;
     k->mul16 = mul16;
     k->unpack = unpack;
