@@ -141,14 +141,18 @@ static enum status read_request(struct cli *c, const char *path, const char **qu
 static enum status measure_request(struct bench *b, const char *query, const struct texts *t,
                                    float *logits, struct err *e)
 {
-    size_t n = strlen(query);
+    const struct rank_request q = {.query = query,
+                                   .query_len = strlen(query),
+                                   .documents = t->items,
+                                   .lens = t->lens,
+                                   .n = t->n};
     int repeats = (int)b->c->values[O_REPEATS].i;
     struct rank_report report = {0};
-    enum status s = engine_rank(b->en, query, n, t->items, t->lens, t->n, logits, NULL, &report, e);
+    enum status s = engine_rank(b->en, &q, logits, NULL, &report, e);
     struct bench_row *r = s ? NULL : bench_row_begin(b, "rerank", report.n_tokens, 0);
     for (int i = 0; !s && r && i < repeats; i++) {
         double start = clock_ms();
-        s = engine_rank(b->en, query, n, t->items, t->lens, t->n, logits, NULL, &report, e);
+        s = engine_rank(b->en, &q, logits, NULL, &report, e);
         r->seconds[r->n++] = (clock_ms() - start) / 1000;
     }
     if (!s && r) {

@@ -103,6 +103,7 @@ enum option_id {
     O_RERANK_MODEL,
     O_RERANK_QUERY,
     O_RERANK_K,
+    O_RERANK_INSTRUCTION,
     O_SELF_TEST,
     O_FILE,
     O_BENCH_PROMPT,

@@ -128,9 +128,13 @@ static enum status rank(struct rerank *k, const char *query, size_t query_len,
     struct pairs p = {0};
     struct rank_report report;
     enum status s = pairs_init(&p, documents, place, e);
-    s = s ? s
-          : engine_rank(k->en, query, query_len, p.texts, p.lens, p.n, p.logits, p.flags, &report,
-                        e);
+    const struct rank_request q = {.query = query,
+                                   .query_len = query_len,
+                                   .documents = p.texts,
+                                   .lens = p.lens,
+                                   .n = p.n,
+                                   .instruction = k->c->values[O_RERANK_INSTRUCTION].s};
+    s = s ? s : engine_rank(k->en, &q, p.logits, p.flags, &report, e);
     if (!s) {
         for (size_t i = 0; i < p.n; i++) {
             p.results[i] = (struct result){i, p.logits[i], p.flags[i]};
@@ -196,17 +200,15 @@ static enum status open_reranker(struct rerank *k, struct err *e)
     bool named = v[O_MODEL].origin == FROM_COMMAND_LINE;
     const char *name = named ? v[O_MODEL].s : v[O_RERANK_MODEL].s;
     if (!name) {
-        return err_set(e, ERR_USAGE, "--model",
-                       "name a cross-encoder: its directory, or a GGUF file");
+        return err_set(e, ERR_USAGE, "--model", "name a reranker: its directory, or a GGUF file");
     }
     enum status s = engines_embedder(k->c, name, &k->en, e);
     if (s || !v[O_SELF_TEST].flag) {
         return s;
     }
-    s = engine_rank_check(k->en, e);
-    return s && engine_info(k->en)->ranks
-               ? cli_hint(k->c, e, "--no-self-test ranks with it all the same")
-               : s;
+    bool ran = false;
+    s = engine_rank_check(k->en, &ran, e);
+    return s && ran ? cli_hint(k->c, e, "--no-self-test ranks with it all the same") : s;
 }
 
 enum status cmd_rerank(struct cli *c, struct err *e)

@@ -76,8 +76,8 @@ static const struct command table[COMMAND_COUNT] = {
             "{\"text\": \"...\"} of that one query, and prints index, score and logit of the documents,\n"
             "best first. The score is the logistic function of the logit. Pairs longer than the model\n"
             "reads lose the end of their longer part, and are marked \"truncated\". The model is a\n"
-            "cross-encoder (BertForSequenceClassification with one label); one that puts a plain\n"
-            "answer behind a recipe is refused.\n\n"
+            "cross-encoder (a BERT with one label), or a language model that answers yes or no\n"
+            "(Qwen3-Reranker). One that puts a plain answer behind a recipe is refused.\n\n"
             "  echo '{\"text\": \"Berlin has 3.5 million inhabitants\"}' |\n"
             "      hearth rerank --model ms-marco-MiniLM-L6-v2 --query 'How big is Berlin?' --json\n",
         .cancels = true, .run = cmd_rerank},

@@ -95,7 +95,8 @@ enum status engines_generator(struct cli *c, int64_t n_ctx, struct engine **out,
     }
     if (!engine_info(en)->generates) {
         (void)err_set(e, ERR_UNSUPPORTED, engine_info(en)->path,
-                      "a %s model embeds texts, it does not generate any", engine_info(en)->arch);
+                      "a %s model that %s texts, it does not generate any", engine_info(en)->arch,
+                      engine_info(en)->embeds ? "embeds" : "ranks");
         engine_close(en);
         return cli_hint(c, e, "name a language model with --model; `hearth models` lists them");
     }

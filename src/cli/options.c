@@ -219,10 +219,13 @@ const struct option option_table[OPTION_COUNT] = {
     [O_RERANK_MODEL] = {
         .name = "rerank-model", .type = OPT_STRING, .value = "MODEL", .env = "HEARTH_RERANK_MODEL",
         .config = "rerank-model", .commands = OF(RERANK),
-        .help = "the cross-encoder, where --model does not name it"},
+        .help = "the reranker, where --model does not name it"},
     [O_RERANK_QUERY] = {
         .name = "query", .type = OPT_STRING, .value = "TEXT", .commands = OF(RERANK),
         .help = "the query of all documents; the lines are {\"text\"} then"},
+    [O_RERANK_INSTRUCTION] = {
+        .name = "instruction", .type = OPT_STRING, .value = "TEXT", .commands = OF(RERANK),
+        .help = "what a language model is to look for [default: passages that answer a web search query]"},
     [O_RERANK_K] = {
         .name = "k", .letter = 'k', .type = OPT_INT, .value = "N", .min = 1, .max = 1048576,
         .commands = OF(RERANK), .help = "print the best N (default: all)"},

@@ -123,7 +123,7 @@ static enum status fill_info(struct engine *en, const char *path, struct err *e)
     in->name = mi->name;
     in->arch = mi->arch;
     in->format = weights_format(w);
-    in->generates = !mi->is_encoder;
+    in->generates = mi->generates;
     in->embeds = mi->is_encoder;
     in->ranks = !mi->rank_problem;
     in->n_params = mi->n_params;
@@ -260,6 +260,17 @@ void token_ids_fini(struct token_ids *t)
 {
     free(t->data);
     *t = (struct token_ids){0};
+}
+
+bool token_ids_put(struct token_ids *t, const int32_t *ids, size_t n)
+{
+    struct ids all = {t->data, t->n, t->cap};
+    bool ok = true;
+    for (size_t i = 0; ok && i < n; i++) {
+        ok = ids_push(&all, ids[i]);
+    }
+    *t = (struct token_ids){all.data, all.n, all.cap};
+    return ok;
 }
 
 enum status engine_tokenize(const struct engine *en, const char *text, size_t n, unsigned flags,

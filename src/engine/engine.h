@@ -41,7 +41,7 @@ struct engine_info {
     const char *path, *name, *arch, *format;
     bool generates; /* has a language-model head */
     bool embeds;    /* an encoder */
-    bool ranks;     /* a cross-encoder: see engine_rank */
+    bool ranks;     /* made for engine_rank: a cross-encoder, or labels in place of a vocabulary */
     bool has_template;
     int64_t n_params, n_layers, d_model, n_heads, n_kv_heads, d_ff, n_vocab;
     int64_t n_ctx_train; /* what the model was trained for */
@@ -91,6 +91,7 @@ struct token_ids {
     size_t n, cap;
 };
 void token_ids_fini(struct token_ids *t);
+bool token_ids_put(struct token_ids *t, const int32_t *ids, size_t n); /* false: out of memory */
 enum { TOKENIZE_ADD_SPECIAL = 1, TOKENIZE_PARSE_SPECIAL = 2 };
 MUST_CHECK enum status engine_tokenize(const struct engine *en, const char *text, size_t n,
                                        unsigned flags, struct token_ids *out, struct err *e);
@@ -122,24 +123,36 @@ MUST_CHECK enum status engine_embed(struct engine *en, const char *const *texts,
                                     size_t n, const struct embed_options *opt, float *out,
                                     uint8_t *flags, struct embed_report *report, struct err *e);
 
-/* Cross-encoder: how well each document answers the query, as the logit of the pair
- * [CLS] query [SEP] document [SEP]. A pair longer than the model reads loses tokens from the end
- * of its longer part first (the reference's "longest_first"); flags[i] (NULL: not wanted) says
- * which part was cut. ERR_UNSUPPORTED: the model has no head for it. */
+/* Reranking: how well each document answers the query, as a logit.
+ *
+ * Cross-encoder: of the pair [CLS] query [SEP] document [SEP]. A pair longer than the model reads
+ * loses tokens from the end of its longer part first (the reference's "longest_first").
+ * Language model: of "yes" against "no" as its answer to the question whether the document meets
+ * the query and the instruction (Zhang et al. 2025, Qwen3-Reranker); the document is cut at its
+ * end where the context ends. n_tokens counts those of the question, too.
+ *
+ * flags[i] (NULL: not wanted) says which part was cut. ERR_UNSUPPORTED: an encoder without a head
+ * for it, a language model without a chat template or without "yes" and "no" as tokens. */
 enum { RANK_QUERY_CUT = 1, RANK_DOCUMENT_CUT = 2 };
+struct rank_request {
+    const char *query;
+    size_t query_len;
+    const char *const *documents; /* [n] */
+    const size_t *lens;           /* [n] */
+    size_t n;
+    const char *instruction; /* of language models; NULL: to find passages that answer a query */
+};
 struct rank_report {
-    int64_t n_tokens;    /* computed, special tokens included */
+    int64_t n_tokens;    /* of all pairs, special tokens included */
     int64_t n_truncated; /* pairs that were cut */
 };
-MUST_CHECK enum status engine_rank(struct engine *en, const char *query, size_t query_len,
-                                   const char *const *documents, const size_t *lens, size_t n,
-                                   float *logits, uint8_t *flags, struct rank_report *report,
-                                   struct err *e);
+MUST_CHECK enum status engine_rank(struct engine *en, const struct rank_request *q, float *logits,
+                                   uint8_t *flags, struct rank_report *report, struct err *e);
 /* A logit as a score from 0 to 1: the logistic function, applied once. */
 double engine_rank_score(float logit);
 /* ERR_UNSUPPORTED when the model puts an answer behind a sentence that has nothing to do with the
- * question: files whose head was lost or never trained give numbers, too. */
-MUST_CHECK enum status engine_rank_check(struct engine *en, struct err *e);
+ * question: files whose head was lost or never trained give numbers, too. *ran: it gave some. */
+MUST_CHECK enum status engine_rank_check(struct engine *en, bool *ran, struct err *e);
 
 /* Perplexity of a text: exp of the mean negative log-likelihood over non-overlapping windows of
  * n_ctx tokens, the second half of each window counted (the convention of llama.cpp's perplexity

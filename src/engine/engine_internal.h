@@ -51,5 +51,10 @@ void engine_unlock(struct engine *en);
 MUST_CHECK enum status engine_embed_settings(struct engine *en, struct err *e);
 /* Collects the control tokens (prompt.c). */
 MUST_CHECK enum status engine_collect_specials(struct engine *en, struct err *e);
+/* Length of the longest control token that begins at p; 0: none (prompt.c). */
+size_t engine_special_at(const struct engine *en, const char *p, size_t n);
+/* engine_rank with a language model (rank_judge.c); *report is zero at first. */
+MUST_CHECK enum status engine_judge(struct engine *en, const struct rank_request *q, float *logits,
+                                    uint8_t *flags, struct rank_report *report, struct err *e);
 const char *engine_pooling_name(enum pooling p);
 #endif

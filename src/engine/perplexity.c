@@ -111,8 +111,8 @@ enum status engine_perplexity(struct engine *en, const char *text, size_t n, int
                               struct perplexity *out, struct err *e)
 {
     if (!en->info.generates) {
-        return err_set(e, ERR_USAGE, en->info.path, "%s is an encoder: it has no perplexity",
-                       en->info.name);
+        return err_set(e, ERR_USAGE, en->info.path, "%s is %s: it has no perplexity", en->info.name,
+                       en->info.embeds ? "an encoder" : "a reranker");
     }
     if (n_ctx < 4 || n_ctx > en->info.n_ctx) {
         return err_set(e, ERR_USAGE, NULL, "windows of %lld tokens (4 to %lld are possible)",

@@ -51,8 +51,7 @@ enum status engine_collect_specials(struct engine *en, struct err *e)
                   : OK;
 }
 
-/* Length of the longest control token that begins at p; 0: none. */
-static size_t special_at(const struct engine *en, const char *p, size_t n)
+size_t engine_special_at(const struct engine *en, const char *p, size_t n)
 {
     size_t longest = 0;
     for (size_t i = 0; i < en->n_specials; i++) {
@@ -283,7 +282,7 @@ static enum status encode_marked(const struct engine *en, const char *p, size_t 
 {
     size_t run = 0, text = 0, i = 0; /* run: not yet encoded; text: begin of the plain stretch */
     while (i <= n) {
-        size_t special = i < n ? special_at(en, p + i, n - i) : 0;
+        size_t special = i < n ? engine_special_at(en, p + i, n - i) : 0;
         if (!special && i < n) {
             i++;
             continue;

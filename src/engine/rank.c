@@ -1,5 +1,5 @@
-/* Pairs for a cross-encoder: the query's tokens once, each document's behind them, and truncation
- * that is reported. Documents go through the model in groups that bound memory. */
+/* Reranking, and pairs for a cross-encoder: the query's tokens once, each document's behind them,
+ * and truncation that is reported. Documents go through the model in groups that bound memory. */
 #include "engine/engine_internal.h"
 
 #include <math.h>
@@ -41,17 +41,6 @@ static void cut(size_t limit, size_t *query, size_t *document)
     }
 }
 
-static bool put(struct token_ids *out, const int32_t *ids, size_t n)
-{
-    struct ids t = {out->data, out->n, out->cap};
-    bool ok = true;
-    for (size_t i = 0; ok && i < n; i++) {
-        ok = ids_push(&t, ids[i]);
-    }
-    *out = (struct token_ids){t.data, t.n, t.cap};
-    return ok;
-}
-
 static enum status add_pair(struct ranking *r, const char *text, size_t n, uint8_t *flags,
                             struct err *e)
 {
@@ -66,9 +55,10 @@ static enum status add_pair(struct ranking *r, const char *text, size_t n, uint8
     cut(r->limit, &query, &document);
     *flags = (uint8_t)((query < r->query.n ? RANK_QUERY_CUT : 0) |
                        (document < r->document.n ? RANK_DOCUMENT_CUT : 0));
-    if (!put(&g->ids, &r->cls, 1) || !put(&g->ids, r->query.data, query) ||
-        !put(&g->ids, &r->sep, 1) || !put(&g->ids, r->document.data, document) ||
-        !put(&g->ids, &r->sep, 1)) {
+    if (!token_ids_put(&g->ids, &r->cls, 1) || !token_ids_put(&g->ids, r->query.data, query) ||
+        !token_ids_put(&g->ids, &r->sep, 1) ||
+        !token_ids_put(&g->ids, r->document.data, document) ||
+        !token_ids_put(&g->ids, &r->sep, 1)) {
         return err_set(e, ERR_MEMORY, NULL, "no memory for the tokens of a pair");
     }
     g->at[g->n] = at;
@@ -108,32 +98,40 @@ static enum status begin(struct ranking *r, const char *query, size_t n, struct 
     return engine_tokenize(r->en, query, n, 0, &r->query, e);
 }
 
-enum status engine_rank(struct engine *en, const char *query, size_t query_len,
-                        const char *const *documents, const size_t *lens, size_t n, float *logits,
-                        uint8_t *flags, struct rank_report *report, struct err *e)
+static enum status rank_pairs(struct engine *en, const struct rank_request *q, float *logits,
+                              uint8_t *flags, struct rank_report *report, struct err *e)
 {
     struct ranking r = {.en = en};
-    struct rank_report sum = {0};
-    enum status s = begin(&r, query, query_len, e);
-    for (size_t i = 0; !s && i < n;) {
+    enum status s = q->instruction ? err_set(e, ERR_UNSUPPORTED, en->info.path,
+                                             "a cross-encoder takes no instruction")
+                                   : begin(&r, q->query, q->query_len, e);
+    for (size_t i = 0; !s && i < q->n;) {
         size_t first = i;
         r.g.n = 0;
         r.g.ids.n = 0;
-        while (!s && i < n && r.g.n < GROUP_PAIRS && r.g.ids.n < GROUP_TOKENS) {
+        while (!s && i < q->n && r.g.n < GROUP_PAIRS && r.g.ids.n < GROUP_TOKENS) {
             uint8_t flag = 0;
-            s = add_pair(&r, documents[i], lens[i], &flag, e);
-            sum.n_truncated += flag != 0;
+            s = add_pair(&r, q->documents[i], q->lens[i], &flag, e);
+            report->n_truncated += flag != 0;
             if (flags) {
                 flags[i] = flag;
             }
             i++;
         }
-        sum.n_tokens += (int64_t)r.g.ids.n;
+        report->n_tokens += (int64_t)r.g.ids.n;
         s = s ? s : run_group(&r, logits + first, e);
     }
     token_ids_fini(&r.g.ids);
     token_ids_fini(&r.document);
     token_ids_fini(&r.query);
+    return s;
+}
+
+enum status engine_rank(struct engine *en, const struct rank_request *q, float *logits,
+                        uint8_t *flags, struct rank_report *report, struct err *e)
+{
+    struct rank_report sum = {0};
+    enum status s = (en->info.embeds ? rank_pairs : engine_judge)(en, q, logits, flags, &sum, e);
     if (!s && report) {
         *report = sum;
     }
@@ -145,7 +143,7 @@ double engine_rank_score(float logit)
     return 1 / (1 + exp(-(double)logit));
 }
 
-enum status engine_rank_check(struct engine *en, struct err *e)
+enum status engine_rank_check(struct engine *en, bool *ran, struct err *e)
 {
     static const char query[] = "How many people live in Berlin?";
     static const char *const documents[] = {
@@ -153,9 +151,10 @@ enum status engine_rank_check(struct engine *en, struct err *e)
         "kilometers.",
         "Beat the eggs with the sugar, then stir in the flour and bake it for half an hour."};
     const size_t lens[] = {strlen(documents[0]), strlen(documents[1])};
+    const struct rank_request q = {query, strlen(query), documents, lens, 2, NULL};
     float logits[2];
-    enum status s =
-        engine_rank(en, query, strlen(query), documents, lens, 2, logits, NULL, NULL, e);
+    enum status s = engine_rank(en, &q, logits, NULL, NULL, e);
+    *ran = !s;
     if (s || logits[0] > logits[1]) { /* NaN does not rank either */
         return s;
     }

@@ -38,8 +38,8 @@ const char *stop_reason_name(enum stop_reason r)
 enum status session_new(struct engine *en, struct session **out, struct err *e)
 {
     if (!en->info.generates) {
-        return err_set(e, ERR_USAGE, en->info.path, "%s is an encoder: it does not generate",
-                       en->info.name);
+        return err_set(e, ERR_USAGE, en->info.path, "%s is %s: it does not generate", en->info.name,
+                       en->info.embeds ? "an encoder" : "a reranker");
     }
     struct session *s = calloc(1, sizeof *s);
     if (!s) {

@@ -7,6 +7,8 @@
 #include "model/rope.h"
 
 #include <math.h>
+#include <stdio.h>
+#include <string.h>
 
 static enum status load_block(struct loader *l, int64_t i)
 {
@@ -70,6 +72,46 @@ static enum status load_rope(struct loader *l)
     return OK;
 }
 
+/* The row of a label that the converter named; -1: it is not among them. */
+static int32_t label_row(const struct model *m, const char *name)
+{
+    char key[128];
+    (void)snprintf(key, sizeof key, "%s.classifier.output_labels", m->hp.arch);
+    struct meta_str s;
+    for (size_t i = 0; i < 2 && meta_array_string(m->w, key, i, &s); i++) {
+        if (s.n == strlen(name) && memcmp(s.p, name, s.n) == 0) {
+            return (int32_t)i;
+        }
+    }
+    return -1;
+}
+
+/* A causal reranker judges a pair by one label, or by two rows of what was the vocabulary's head
+ * (Zhang et al. 2025, Qwen3-Reranker). */
+static enum status load_labels(struct loader *l)
+{
+    struct model *m = l->m;
+    const struct named_tensor *t = weights_find(m->w, "cls.output.weight");
+    struct mat view;
+    m->info.generates = !t;
+    if (!t) {
+        return OK;
+    }
+    struct label_rows labels = {.table = &t->t, .yes = 0, .no = -1};
+    if (t->t.ne[1] == 2) {
+        labels.yes = label_row(m, "yes");
+        labels.no = label_row(m, "no");
+    }
+    if (t->t.ne[1] > 2 || (t->t.ne[1] == 2 && (labels.yes < 0 || labels.no < 0))) {
+        m->info.rank_problem =
+            "a classifier of several labels that are not yes and no: not a reranker";
+        return OK;
+    }
+    m->labels = labels;
+    m->info.rank_problem = NULL;
+    return load_matrix(l, t->name, t->t.ne[1], m->hp.d_model, true, &view);
+}
+
 enum status decoder_load(struct model *m, struct err *e)
 {
     struct hparams *hp = &m->hp;
@@ -78,7 +120,7 @@ enum status decoder_load(struct model *m, struct err *e)
                        hp->arch);
     }
     struct loader l;
-    enum status s = loader_init(&l, m, (size_t)hp->n_layers * 7 + 2, e);
+    enum status s = loader_init(&l, m, (size_t)hp->n_layers * 7 + 3, e);
     if (s || (s = load_rope(&l))) {
         return s;
     }
@@ -95,6 +137,9 @@ enum status decoder_load(struct model *m, struct err *e)
         if ((s = load_block(&l, i))) {
             return s;
         }
+    }
+    if ((s = load_labels(&l))) {
+        return s;
     }
     return loader_finish(&l);
 }

@@ -168,3 +168,36 @@ enum status model_forward(struct model *m, struct kv *kv, const struct model_run
 {
     return decoder_pass(m, kv, runs, n_runs, logits, false, cancel, e);
 }
+
+/* Row `i` of a table of weights times x, in floats; scratch has as many. */
+static double row_dot(const struct tensor *table, int64_t i, const float *x, float *scratch)
+{
+    size_t d = (size_t)table->ne[0];
+    const uint8_t *row = (const uint8_t *)table->data + (size_t)i * tensor_row_bytes(table);
+    double sum = 0;
+    type_info(table->type)->to_float(row, scratch, d);
+    for (size_t c = 0; c < d; c++) {
+        sum += (double)scratch[c] * (double)x[c];
+    }
+    return sum;
+}
+
+enum status model_judge(struct model *m, struct kv *kv, const struct model_run *run, int32_t yes,
+                        int32_t no, float *logit, struct err *e)
+{
+    struct label_rows rows = m->labels;
+    if (!rows.table) {
+        const struct named_tensor *head = weights_find(m->w, "output.weight");
+        head = head ? head : weights_find(m->w, "token_embd.weight");
+        rows = (struct label_rows){&head->t, yes, no};
+        assert(yes >= 0 && yes < m->hp.n_vocab && no >= 0 && no < m->hp.n_vocab);
+    }
+    enum status s = decoder_pass(m, kv, run, 1, NULL, true, NULL, e);
+    if (!s) {
+        const float *state = m->h + (size_t)(run->n_ids - 1) * (size_t)m->hp.d_model;
+        double sum = row_dot(rows.table, rows.yes, state, m->x);
+        sum -= rows.no < 0 ? 0 : row_dot(rows.table, rows.no, state, m->x);
+        *logit = (float)sum;
+    }
+    return s;
+}

@@ -28,6 +28,7 @@ static const struct pair decoder_whole[] = {
     {"embed_tokens", "token_embd"},
     {"norm", "output_norm"},
     {"lm_head", "output"},
+    {"score", "cls.output"},
     {NULL, NULL},
 };
 

@@ -216,15 +216,15 @@ static enum status read_rope(const struct reader *r, struct hparams *hp)
 }
 
 /* The keys of pooling are optional everywhere: a generative model may be an embedding model too. */
-static enum status read_pooling(const struct reader *r, struct hparams *hp)
+static enum status read_pooling(const struct reader *r, struct hparams *hp, enum pooling rank)
 {
     int64_t pooling = POOL_NONE;
     enum status s = read_int(r, "pooling_type", true, 0, GGUF_POOL_RANK, &pooling);
     if (s) {
         return s;
     }
-    /* Same numbers as GGUF: none, mean, cls, last. A reranker's head reads the first token. */
-    hp->pooling = pooling == GGUF_POOL_RANK ? POOL_CLS : (enum pooling)pooling;
+    /* Same numbers as GGUF: none, mean, cls, last. A reranker's head reads one token. */
+    hp->pooling = pooling == GGUF_POOL_RANK ? rank : (enum pooling)pooling;
     hp->normalize = true;
     char key[KEY_BYTES];
     make_key(r, "normalize_embeddings", key);
@@ -240,7 +240,8 @@ enum status hparams_read_decoder(const struct weights *w, struct hparams *hp, st
     struct reader r = {w, hp->arch, e};
     double eps = 0;
     enum status s;
-    if ((s = read_sizes(&r, hp)) || (s = read_rope(&r, hp)) || (s = read_pooling(&r, hp)) ||
+    if ((s = read_sizes(&r, hp)) || (s = read_rope(&r, hp)) ||
+        (s = read_pooling(&r, hp, POOL_LAST)) ||
         (s = read_real(&r, "attention.layer_norm_rms_epsilon", false, 0, 0.1, &eps)) ||
         (s = read_int(&r, "attention.sliding_window", true, 0, MAX_CONTEXT, &hp->window))) {
         return s;
@@ -254,7 +255,7 @@ enum status hparams_read_encoder(const struct weights *w, struct hparams *hp, st
     struct reader r = {w, hp->arch, e};
     double eps = 0;
     enum status s;
-    if ((s = read_sizes(&r, hp)) || (s = read_pooling(&r, hp)) ||
+    if ((s = read_sizes(&r, hp)) || (s = read_pooling(&r, hp, POOL_CLS)) ||
         (s = read_real(&r, "attention.layer_norm_epsilon", false, 0, 0.1, &eps))) {
         return s;
     }

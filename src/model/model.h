@@ -47,7 +47,9 @@ struct model_info {
     const char *arch; /* "llama" */
     const char *name; /* general.name or the file's name */
     bool is_encoder;  /* bert: embeds, does not generate */
-    /* NULL: an encoder with a head that scores pairs, see model_rank; else why it does not. */
+    bool generates;   /* has a head of words: no encoder, no head of labels in its place */
+    /* NULL: it has a head that scores pairs, see model_rank and model_judge; else why it does not.
+     */
     const char *rank_problem;
     int64_t n_params, n_layers, d_model, n_heads, n_kv_heads, head_dim, d_ff, n_vocab;
     int64_t n_ctx_train;
@@ -124,4 +126,10 @@ MUST_CHECK enum status model_embed(struct model *m, const int32_t *const *ids, c
  * part (token type 1) begins at second[i]. ERR_UNSUPPORTED: the model has no head for it. */
 MUST_CHECK enum status model_rank(struct model *m, const int32_t *const *ids, const int64_t *n_ids,
                                   const int64_t *second, int n_pairs, float *logits, struct err *e);
+
+/* Causal reranker: appends the run as model_forward does; *logit is what its last row says of the
+ * pair: its head of labels (rank_problem NULL: one label, or "yes" less "no"), or, for a model
+ * without one, token `yes` less token `no` of its vocabulary. */
+MUST_CHECK enum status model_judge(struct model *m, struct kv *kv, const struct model_run *run,
+                                   int32_t yes, int32_t no, float *logit, struct err *e);
 #endif

@@ -71,6 +71,11 @@ struct model {
     const float *embed_norm, *embed_norm_bias;
     /* Head of a cross-encoder, over the first token: tanh(pooler x + bias), then one label. */
     const float *pooler, *pooler_bias, *label, *label_bias; /* label NULL: none */
+    /* Rows of cls.output that a causal reranker's pair is judged by; no is -1 with one label. */
+    struct label_rows {
+        const struct tensor *table; /* NULL: none */
+        int32_t yes, no;
+    } labels;
     struct mat_entry *mats;
     size_t n_mats;
 

@@ -26,14 +26,26 @@ json '{r["index"]: r.get("truncated") for r in j["results"]} == {0: "document", 
 err '1 of 2 pairs are longer than the 64 tokens'
 runs "{\"query\":\"$long\",\"documents\":[\"dog\"]}" "${rank[@]}" --json; json 'j["results"][0]["truncated"] == "query"'
 
-runs "$two" "$hearth" rerank --query dog; code 2; err '--model: name a cross-encoder'
+runs "$two" "$hearth" rerank --query dog; code 2; err '--model: name a reranker'
 runs '' "${rank[@]}" --query dog; code 6; err '0 documents'
 runs '' "${rank[@]}"; code 0; same "$out" ''
 runs '{"query":"dog"}' "${rank[@]}"; code 6; err 'line 1: expected an object with a string "query" and an array "documents"'
 runs '{"query":"dog","documents":["a",7]}' "${rank[@]}"; code 6; err 'document 1 is neither'
 runs $'{"text":"a"}\n\n{"text"' "${rank[@]}" --query dog; code 6; err 'line 3: no valid JSON'
 runs $'{"text":"a"}' "$hearth" rerank --query dog --model "$src/tests/golden/data/tiny/bert-mean"; code 7; err 'no head that scores pairs'
-runs $'{"text":"a"}' "$hearth" rerank --query dog --model "$src/tests/golden/data/tiny/llama"; code 7; err 'no head that scores pairs'
+runs $'{"text":"a"}' "$hearth" rerank --query dog --model "$src/tests/golden/data/tiny/llama"; code 7; err '"yes" is not one token but 3'
+same "$(grep -c no-self-test <<<"$err")" 0
+
+# a language model that says yes or no
+causal=$src/tests/golden/data/tiny/qwen3-rerank
+rank=("$hearth" rerank --model "$causal" --no-self-test --query dog)
+runs "$two" "${rank[@]}" --exact --json; code 0; json '[r["index"] for r in j["results"]] == [0, 1] and j["tokens"] == 156'
+json 'abs(j["results"][1]["logit"] + 2.7205534) < 2e-5'
+runs "$two" "${rank[@]}" --json --instruction 'find animals'; code 0; json 'j["tokens"] < 156'
+runs "$two" "$hearth" rerank --model "$model" --no-self-test --query dog --instruction x; code 7; err 'takes no instruction'
+runs "$two" "$hearth" rerank --model "$causal/qwen3-rerank.gguf" --query dog --no-self-test --json; code 0
+json 'abs(j["results"][1]["logit"] + 2.7205534) < 3e-2'
+runs "$two" "$hearth" generate --model "$causal/qwen3-rerank.gguf" --prompt x; code 7; err 'ranks texts, it does not generate'
 
 cp -r "$model" xlmr
 sed -i 's/"model_type": "bert"/"model_type": "xlm-roberta"/' xlmr/config.json

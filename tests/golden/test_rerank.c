@@ -47,6 +47,12 @@ static struct engine *open_model(const char *path, bool exact, bool int8, int n_
     return en;
 }
 
+static struct rank_request request(const char *query, const char *const *documents,
+                                   const size_t *lens, size_t n)
+{
+    return (struct rank_request){query, strlen(query), documents, lens, n, NULL};
+}
+
 /* Every pair alone, and what was cut of it. */
 static void agree(const char *path, bool exact, bool int8, double bound)
 {
@@ -64,9 +70,8 @@ static void agree(const char *path, bool exact, bool int8, double bound)
         uint8_t flags;
         float logit;
         size_t n = strlen(pairs[i].document);
-        assert_ok_err(engine_rank(en, pairs[i].query, strlen(pairs[i].query), &pairs[i].document,
-                                  &n, 1, &logit, &flags, &report, &e),
-                      &e);
+        struct rank_request q = request(pairs[i].query, &pairs[i].document, &n, 1);
+        assert_ok_err(engine_rank(en, &q, &logit, &flags, &report, &e), &e);
         assert_int_equal(report.n_tokens, pairs[i].n_ids);
         assert_int_equal(flags, cut[i]);
         assert_int_equal(report.n_truncated, cut[i] != 0);
@@ -114,12 +119,11 @@ static void company_changes_nothing(void **state)
         bool exact = way % 3 == 0, int8 = way % 3 == 1;
         struct engine *en = open_model(test_source_path(FOLDER), exact, int8, 1 + way / 3 * 2);
         for (int i = 0; i < N_PAIRS; i++) {
-            assert_ok_err(engine_rank(en, query, strlen(query), &documents[i], &lens[i], 1,
-                                      &alone[i], NULL, NULL, &e),
-                          &e);
+            struct rank_request q = request(query, &documents[i], &lens[i], 1);
+            assert_ok_err(engine_rank(en, &q, &alone[i], NULL, NULL, &e), &e);
         }
-        assert_ok_err(
-            engine_rank(en, query, strlen(query), documents, lens, N, all, NULL, NULL, &e), &e);
+        struct rank_request q = request(query, documents, lens, N);
+        assert_ok_err(engine_rank(en, &q, all, NULL, NULL, &e), &e);
         for (int i = 0; i < N; i++) {
             assert_memory_equal(&all[i], &alone[i % N_PAIRS], sizeof *all);
         }
@@ -138,7 +142,8 @@ static void refused(const char *path, const char *part)
     float logit = 7;
     assert_ok_err(engine_open(path, &opt, &en, &e), &e);
     assert_false(engine_info(en)->ranks);
-    assert_status(engine_rank(en, text, n, &text, &n, 1, &logit, NULL, NULL, &e), ERR_UNSUPPORTED);
+    struct rank_request q = request(text, &text, &n, 1);
+    assert_status(engine_rank(en, &q, &logit, NULL, NULL, &e), ERR_UNSUPPORTED);
     assert_string_equal(e.place, path);
     assert_non_null(strstr(e.message, part));
     assert_true(logit == 7);
