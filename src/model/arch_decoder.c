@@ -112,6 +112,25 @@ static enum status load_labels(struct loader *l)
     return load_matrix(l, t->name, t->t.ne[1], m->hp.d_model, true, &view);
 }
 
+/* Says of each matrix which one a pass multiplies by next: the last one's is the first one of the
+ * next pass. */
+static void chain(struct model *m)
+{
+    struct mat *last = m->head.rows ? &m->head : &m->tokens;
+    for (int64_t i = 0; i < m->hp.n_layers; i++) {
+        struct proj *order[] = {&m->layers[i].qkv, &m->layers[i].out, &m->layers[i].up,
+                                &m->layers[i].down};
+        for (size_t k = 0; k < sizeof order / sizeof order[0]; k++) {
+            bool gate_up = order[k] == &m->layers[i].up && order[k]->n_mats == 1;
+            for (int j = 0; j < order[k]->n_mats; j++) {
+                mat_follow(last, &order[k]->mats[j], gate_up);
+                last = &order[k]->mats[j];
+            }
+        }
+    }
+    mat_follow(last, m->head.rows ? &m->head : &m->tokens, false);
+}
+
 enum status decoder_load(struct model *m, struct err *e)
 {
     struct hparams *hp = &m->hp;
@@ -138,10 +157,11 @@ enum status decoder_load(struct model *m, struct err *e)
             return s;
         }
     }
-    if ((s = load_labels(&l))) {
+    if ((s = load_labels(&l)) || (s = loader_finish(&l))) {
         return s;
     }
-    return loader_finish(&l);
+    chain(m);
+    return OK;
 }
 
 /* y = W rmsnorm(x), no barrier at its end. */

@@ -74,7 +74,7 @@ struct attn_tile {
  * dot and the sum are exact integers, so every instruction set gives the same bits, and so does any
  * tiling: the result depends on the row and the token only. */
 enum { STRIP_ROWS = 16, GROUP = 32, PANEL_TOKENS = 12, I16_BLOCK = 256, SUPER_GROUPS = 8 };
-enum { FEW_TOKENS = 4 };
+enum { FEW_TOKENS = 8 };
 
 /* A panel of nt tokens over `groups` groups. What a tile reads of a group lies together, so that a
  * panel is one stream (struct act_group tells where): 48 bytes per token, nine cache lines for
@@ -123,6 +123,7 @@ enum { ACC_BIAS_BITS = 0x4b400000 };
 struct strip {
     const uint8_t *values;
     const uint8_t *factors;
+    const uint8_t *next; /* or NULL: where as many bytes will be read after these; see mul_few */
 };
 
 enum { PUT_PAIRS = 1, PUT_ADD = 2 };
@@ -133,7 +134,8 @@ struct kernels {
     void (*quant8)(const float *x, size_t n, struct act_panel *p, int t, size_t g0, size_t g1);
     void (*quant16)(const float *x, size_t n, struct act_panel *p, int t, size_t g0, size_t g1);
     /* out[t][32]: rows of one or two strips (16 each), before the row's unit. One strip of up to 8
-     * bits as it is; tokens t0 .. t0 + n, n <= FEW_TOKENS. */
+     * bits as it is; tokens t0 .. t0 + n, n <= FEW_TOKENS. The bytes from w->next on are asked
+     * for meanwhile, since these products wait for memory. */
     void (*mul_few)(const struct strip *w, const struct mat_form *form, const struct act_panel *x,
                     int t0, int n, float *out);
     /* Two strips (or one) of bytes v + 128 as in a plane of 8 bits, and factors in f32, per group

@@ -53,7 +53,9 @@ struct mat {
     void *packed;         /* NULL when the file's bytes are used in place */
     size_t packed_bytes;
     struct mat_form form;
-    struct mat_home *home; /* that `packed` belongs to; NULL: owned */
+    struct mat_home *home;  /* that `packed` belongs to; NULL: owned */
+    const struct mat *next; /* see mat_follow */
+    bool next_is_gate_up;
 };
 
 /* Memory for packed weights that outlives the mats in it, such as a file of them. */
@@ -74,6 +76,10 @@ MUST_CHECK enum status mat_init_in(struct mat_home *home, struct mat *m,
                                    const struct tensor *const *t, int n_tensors, enum mul_mode mode,
                                    struct err *e);
 void mat_fini(struct mat *m);
+/* A hint: a pass multiplies by `next` after m (with op_mul_silu, if it is gate | up). Products of a
+ * few tokens then ask memory for its beginning before they meet the other workers. `next` stays
+ * where it is as long as m is multiplied by; NULL: none. */
+void mat_follow(struct mat *m, const struct mat *next, bool is_gate_up);
 size_t mat_bytes(const struct mat *m); /* what one product reads of it */
 
 /* The path of a mat whose rows are dequantised to floats in each product: correct and slow. */

@@ -127,6 +127,12 @@ void mat_fini(struct mat *m)
     }
 }
 
+void mat_follow(struct mat *m, const struct mat *next, bool is_gate_up)
+{
+    m->next = next;
+    m->next_is_gate_up = is_gate_up;
+}
+
 size_t mat_bytes(const struct mat *m)
 {
     return m->packed ? m->packed_bytes : (size_t)m->rows * tensor_row_bytes(&m->source);
@@ -181,7 +187,8 @@ struct product {
     const float *units;
     size_t groups, strip_bytes, value_bytes;
     struct panels panels;
-    float *y; /* of row0 */
+    const uint8_t *after; /* what this worker reads next, or NULL */
+    float *y;             /* of row0 */
     size_t ldy, row0;
     unsigned how; /* of kernels.put */
 };
@@ -190,8 +197,8 @@ static struct strip strip_at(const struct product *p, size_t strip, size_t g)
 {
     const struct mat_form *form = &p->m->form;
     const uint8_t *at = (const uint8_t *)p->m->packed + strip * p->strip_bytes;
-    return (struct strip){at + strip_value_bytes(form, g),
-                          at + p->value_bytes + strip_factor_bytes(form, g)};
+    return (struct strip){.values = at + strip_value_bytes(form, g),
+                          .factors = at + p->value_bytes + strip_factor_bytes(form, g)};
 }
 
 /* Scales a tile's rows by their units and puts them into y, from row `token` on. */
@@ -204,17 +211,47 @@ static void put_tile(const struct product *p, size_t strip, int n_strips, size_t
                    p->y + token * p->ldy + (row - p->row0), p->ldy);
 }
 
+/* The strips of a product that a worker takes: shares of columns of gate and of up, or of rows. */
+static void gate_share(const struct worker *w, size_t ff, size_t *first, size_t *last)
+{
+    team_share(w, ff, GROUP, first, last);
+}
+
+static void row_share(const struct worker *w, const struct mat *m, size_t *first, size_t *last)
+{
+    team_share(w, mat_strips(m), 2, first, last);
+}
+
+/* Where a worker's share of the matrix after m begins. */
+static const uint8_t *share_after(const struct worker *w, const struct mat *m)
+{
+    const struct mat *next = m->next;
+    size_t first, last;
+    if (!next || !next->form.bits) {
+        return NULL;
+    }
+    if (m->next_is_gate_up) {
+        gate_share(w, (size_t)next->rows / 2, &first, &last);
+        first /= STRIP_ROWS;
+    } else {
+        row_share(w, next, &first, &last);
+    }
+    return (const uint8_t *)next->packed + first * strip_bytes(&next->form, mat_groups(next));
+}
+
 /* Strips as they are, for a few tokens: up to here unpacking costs more than it saves. */
-enum { DIRECT_TOKENS = 2 * FEW_TOKENS };
+enum { DIRECT_TOKENS = FEW_TOKENS };
 static void mul_direct(const struct product *p, size_t first, size_t last)
 {
     _Alignas(64) float tile[DIRECT_TOKENS * 32];
     struct act_panel x = panel_at(p->a, &p->panels, p->groups, 0);
     for (size_t s = first; s < last; s++) {
         struct strip w = strip_at(p, s, 0);
+        w.next = s + 1 < last ? w.values + p->strip_bytes : p->after;
         for (int t = 0; t < x.nt; t += FEW_TOKENS) {
             int n = x.nt - t < FEW_TOKENS ? x.nt - t : FEW_TOKENS;
             kernels()->mul_few(&w, &p->m->form, &x, t, n, tile + t * 32);
+            w.next = NULL;
         }
         put_tile(p, s, 1, 0, x.nt / (int)p->panels.step, tile);
     }
@@ -406,7 +443,8 @@ static void mul(const struct worker *w, const struct mat *m, const struct act *a
     p.y = y;
     p.ldy = (size_t)ldy;
     p.how |= add ? PUT_ADD : 0;
-    team_share(w, mat_strips(m), 2, &first, &last);
+    p.after = share_after(w, m);
+    row_share(w, m, &first, &last);
     mul_strips(w, &p, first, last);
 }
 
@@ -448,6 +486,7 @@ static void silu_part(const struct worker *w, struct product *p, size_t first, s
         size_t strip = (half * ff + first) / STRIP_ROWS;
         p->y = tmp + half * width;
         p->row0 = half * ff + first;
+        p->after = half ? share_after(w, p->m) : strip_at(p, (ff + first) / STRIP_ROWS, 0).values;
         mul_strips(w, p, strip, strip + width / STRIP_ROWS);
     }
     for (size_t i = 0; i < (size_t)p->a->n; i++) {
@@ -473,7 +512,7 @@ void op_mul_silu(const struct worker *w, const struct mat *gate_up, const struct
     }
     struct product p = product_of(w, gate_up, a);
     const struct act_rows *to = act_begin(w, b, y, (int64_t)n, down, false);
-    team_share(w, ff, GROUP, &first, &last);
+    gate_share(w, ff, &first, &last);
     size_t step = n * (last - first) <= SILU_VALUES ? last - first : SILU_COLUMNS;
     for (size_t c = first; c < last; c += step) {
         silu_part(w, &p, c, last - c < step ? last : c + step, tmp + 2 * n * first, to, down);

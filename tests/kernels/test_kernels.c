@@ -81,7 +81,7 @@ static struct strip random_strip(const struct mat_form *form, size_t groups)
             memcpy(p + i, &h, 2);
         }
     }
-    return (struct strip){p, p + values};
+    return (struct strip){.values = p, .factors = p + values};
 }
 
 static struct act_panel random_panel(const struct kernels *k, int bits, size_t cols, int nt,
@@ -187,7 +187,7 @@ static void check_unpack(const struct mat_form *form, const struct strip *w,
           form->bits, form->halves, form->has_min, form->super);
     /* unpacked and direct products agree */
     _Alignas(64) float want[PANEL_TOKENS * 32], got[PANEL_TOKENS * 32];
-    struct strip u = {form->bits == 8 ? w->values : a, (const uint8_t *)fa};
+    struct strip u = {.values = form->bits == 8 ? w->values : a, .factors = (const uint8_t *)fa};
     scalar->mul_few(w, form, p, 0, 1, want);
     tested->mul8(&u, 1, form, p, false, got);
     CHECK(memcmp(want, got, STRIP_ROWS * 4) == 0, "unpacked product");
@@ -505,7 +505,7 @@ static struct strip ready_strip(const struct mat_form *form, const struct strip 
     if (form->bits == 8) {
         memcpy(values, w->values, groups * GROUP * STRIP_ROWS);
     }
-    return (struct strip){values, (const uint8_t *)factors};
+    return (struct strip){.values = values, .factors = (const uint8_t *)factors};
 }
 
 static void free_strip(struct strip *w, bool factors)
