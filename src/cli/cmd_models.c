@@ -77,7 +77,8 @@ static const char *vocab_kind_name(enum vocab_kind kind)
 {
     static const char *const names[] = {[VOCAB_BPE] = "byte-level BPE",
                                         [VOCAB_SPM] = "SentencePiece BPE",
-                                        [VOCAB_WORDPIECE] = "WordPiece"};
+                                        [VOCAB_WORDPIECE] = "WordPiece",
+                                        [VOCAB_UNIGRAM] = "SentencePiece Unigram"};
     return names[kind];
 }
 

@@ -134,21 +134,35 @@ static void take_space(const char *text, size_t n, size_t floor, struct added_ma
     }
 }
 
+/* The longest token that text begins with at i, its end in *end; NULL: none. */
+static const struct added_token *longest(const struct added *a, const char *text, size_t n,
+                                         size_t i, bool special, size_t *end)
+{
+    int32_t node = a->first[(unsigned char)text[i]];
+    const struct added_token *found = NULL;
+    for (size_t k = i + 1; node; k++) {
+        int32_t t = a->nodes[node - 1].token;
+        if (t && (special || !a->tokens[t - 1].special)) {
+            found = &a->tokens[t - 1];
+            *end = k;
+        }
+        node = k < n ? child_of(a, node, (unsigned char)text[k]) : 0;
+    }
+    return found;
+}
+
+size_t added_at(const struct added *a, const char *p, size_t n)
+{
+    size_t end = 0;
+    return a->n && n && longest(a, p, n, 0, true, &end) ? end : 0;
+}
+
 bool added_next(const struct added *a, const char *text, size_t n, size_t from, size_t floor,
                 bool special, struct added_match *m)
 {
     for (size_t i = from; a->n && i < n; i++) {
-        int32_t node = a->first[(unsigned char)text[i]];
-        const struct added_token *found = NULL;
         size_t end = i;
-        for (size_t k = i + 1; node; k++) {
-            int32_t t = a->nodes[node - 1].token;
-            if (t && (special || !a->tokens[t - 1].special)) {
-                found = &a->tokens[t - 1];
-                end = k;
-            }
-            node = k < n ? child_of(a, node, (unsigned char)text[k]) : 0;
-        }
+        const struct added_token *found = longest(a, text, n, i, special, &end);
         if (!found) {
             continue;
         }

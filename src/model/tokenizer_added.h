@@ -43,5 +43,7 @@ void added_fini(struct added *a);
 /* The first match at or after `from`; its white space does not reach back before `floor`. */
 bool added_next(const struct added *a, const char *text, size_t n, size_t from, size_t floor,
                 bool special, struct added_match *m);
+/* Bytes of the longest text that p[0..n) begins with, 0: none. */
+size_t added_at(const struct added *a, const char *p, size_t n);
 
 #endif

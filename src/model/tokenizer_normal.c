@@ -216,6 +216,49 @@ static void replace(const struct normal_op *op, const char *p, size_t n, struct 
     buf_put(out, p + from, n - from);
 }
 
+static void replace_runs(const struct normal_op *op, const char *p, size_t n, struct buf *out)
+{
+    size_t la = strlen(op->a), done = 0;
+    for (size_t i = 0, end; la && i + la <= n; i = end + (end == i)) {
+        int count = 0;
+        for (end = i; end + la <= n && memcmp(p + end, op->a, la) == 0; end += la) {
+            count += count < INT32_MAX;
+        }
+        if (count && count >= op->least) {
+            buf_put(out, p + done, i - done);
+            buf_puts(out, op->b);
+            done = end;
+        }
+    }
+    buf_put(out, p + done, n - done);
+}
+
+static bool nmt_drops(uint32_t c)
+{
+    return (c >= 1 && c <= 8) || c == 0x0B || (c >= 0x0E && c <= 0x1F) || c == 0x7F || c == 0x8F ||
+           c == 0x9F;
+}
+
+static bool nmt_blank(uint32_t c)
+{
+    return c == 0x09 || c == 0x0A || c == 0x0C || c == 0x0D || c == 0x1680 ||
+           (c >= 0x200B && c <= 0x200F) || c == 0x2028 || c == 0x2029 || c == 0x2581 ||
+           c == 0xFEFF || c == 0xFFFD;
+}
+
+static void nmt(const char *p, size_t n, struct buf *out)
+{
+    uint32_t cp;
+    for (size_t i = 0, len; i < n; i += len) {
+        len = utf8_decode(p + i, n - i, &cp);
+        if (nmt_blank(cp)) {
+            buf_putc(out, ' ');
+        } else if (!nmt_drops(cp)) {
+            buf_put(out, p + i, len);
+        }
+    }
+}
+
 static void apply(const struct normal_op *op, const char *p, size_t n, struct buf *out)
 {
     switch (op->kind) {
@@ -249,6 +292,18 @@ static void apply(const struct normal_op *op, const char *p, size_t n, struct bu
     case NORMAL_PREPEND:
         buf_puts(out, n ? op->b : "");
         buf_put(out, p, n);
+        break;
+    case NORMAL_RUNS:
+        replace_runs(op, p, n, out);
+        break;
+    case NORMAL_NMT:
+        nmt(p, n, out);
+        break;
+    case NORMAL_CHARSMAP:
+        charsmap_normalize_clusters(op->spm.map, p, n, out);
+        break;
+    case NORMAL_SPM:
+        charsmap_normalize_spm(&op->spm, p, n, out);
         break;
     case NORMAL_BERT:
         bert(op, p, n, out);

@@ -4,6 +4,8 @@
 
 #include "text/unicode.h"
 
+#include <float.h>
+#include <math.h>
 #include <stdlib.h>
 
 static const char LOW_LINE[] = "\xE2\x96\x81"; /* U+2581, SentencePiece's visible space */
@@ -64,7 +66,8 @@ struct vocab *vocab_new(enum vocab_kind kind)
     if (v) {
         v->kind = kind;
         v->bos = v->eos = v->pad = v->unk = v->mask = v->cls = v->sep = -1;
-        v->bpe.unk = v->wordpiece.unk = -1;
+        v->bpe.unk = v->wordpiece.unk = v->unigram.unk = -1;
+        v->pair_seps = 1;
     }
     return v;
 }
@@ -78,6 +81,9 @@ void vocab_close(struct vocab *v)
     pretok_fini(&v->pretok);
     added_fini(&v->added);
     added_fini(&v->added_normal);
+    added_fini(&v->user);
+    charsmap_fini(&v->charsmap);
+    unigram_fini(&v->unigram);
     piece_index_fini(&v->normal);
     piece_index_fini(&v->special);
     pieces_fini(&v->pieces);
@@ -259,7 +265,7 @@ enum status vocab_index(struct vocab *v, size_t n_merges, struct err *e)
         v->bpe.bytes = v->byte_level;
         st = bpe_init(&v->bpe, n_merges);
         find_byte_pieces(v);
-        if (v->kind == VOCAB_SPM && v->cut == CUT_PRETOK && !v->pretok.n_steps &&
+        if ((v->kind == VOCAB_SPM || v->whole) && v->cut == CUT_PRETOK && !v->pretok.n_steps &&
             !pieces_cross_spaces(&v->pieces)) {
             v->cut = CUT_SPACES;
         }
@@ -268,6 +274,43 @@ enum status vocab_index(struct vocab *v, size_t n_merges, struct err *e)
     v->wordpiece.index = &v->normal;
     find_end_tokens(v);
     return st ? err_set(e, st, NULL, "vocabulary of %d pieces", v->pieces.n) : OK;
+}
+
+enum status vocab_unigram_scores(struct vocab *v, double user, struct err *e)
+{
+    const struct pieces *p = &v->pieces;
+    struct unigram *u = &v->unigram;
+    float least = FLT_MAX;
+    u->score = calloc((size_t)p->n + 1, sizeof *u->score);
+    if (!u->score) {
+        return err_set(e, ERR_MEMORY, NULL, "scores of %d pieces", p->n);
+    }
+    for (int32_t i = 0; i < p->n; i++) {
+        if (!isfinite(p->score[i])) {
+            return err_set(e, ERR_FORMAT, NULL, "the score of piece %d is no number", i);
+        }
+        u->score[i] = (double)p->score[i];
+        if (p->type[i] == PIECE_USER) {
+            u->score[i] = (double)(float)(user * ((double)piece_len(p, i) - 1));
+        } else if (p->type[i] == PIECE_NORMAL) {
+            least = p->score[i] < least ? p->score[i] : least;
+        }
+    }
+    u->unknown = (double)(least - 10);
+    return OK;
+}
+
+enum status vocab_index_unigram(struct vocab *v, unsigned types, bool bytes, struct err *e)
+{
+    struct unigram *u = &v->unigram;
+    if (v->unk < 0) {
+        return err_set(e, ERR_FORMAT, NULL, "a Unigram vocabulary without an unknown piece");
+    }
+    u->pieces = &v->pieces;
+    u->unk = v->unk;
+    u->bytes = bytes;
+    memcpy(u->byte_id, v->bpe.byte_id, sizeof u->byte_id);
+    return unigram_init(u, types, e);
 }
 
 enum status vocab_add_token(struct vocab *v, int32_t id, struct err *e)
@@ -340,14 +383,27 @@ struct encoder {
     unsigned flags;
     struct ids *out;
     struct err *e;
-    bool first; /* the part at hand begins the whole text */
-    bool bare;  /* the part at hand gets no space of its own in front */
+    bool first;                   /* the part at hand begins the whole text */
+    bool bare;                    /* the part at hand gets no space of its own in front */
+    struct unigram_state unigram; /* of the part at hand */
 };
 
-static enum status encode_word(const struct vocab *v, const char *word, size_t n, struct ids *out)
+static enum status encode_word(struct encoder *x, const char *word, size_t n)
 {
-    return v->kind == VOCAB_WORDPIECE ? wordpiece_encode_word(&v->wordpiece, word, n, out)
-                                      : bpe_encode_word(&v->bpe, word, n, out);
+    const struct vocab *v = x->v;
+    switch (v->kind) {
+    case VOCAB_WORDPIECE:
+        return wordpiece_encode_word(&v->wordpiece, word, n, x->out);
+    case VOCAB_UNIGRAM:
+        if (!v->whole) {
+            x->unigram = (struct unigram_state){0};
+        }
+        return unigram_encode_word(&v->unigram, word, n, &x->unigram, x->out);
+    case VOCAB_BPE:
+    case VOCAB_SPM:
+        break;
+    }
+    return bpe_encode_word(&v->bpe, word, n, x->out);
 }
 
 static enum status encode_words(struct encoder *x, const char *text, size_t n)
@@ -356,7 +412,7 @@ static enum status encode_words(struct encoder *x, const char *text, size_t n)
     enum status st = OK;
     for (size_t i = 0; v->pretok.scan && i < n && !st;) { /* no list of spans needed */
         size_t end = pretok_scan_next(v->pretok.scan, text, n, i);
-        st = bpe_encode_word(&v->bpe, text + i, end - i, x->out);
+        st = encode_word(x, text + i, end - i);
         i = end;
     }
     if (v->pretok.scan) {
@@ -365,25 +421,29 @@ static enum status encode_words(struct encoder *x, const char *text, size_t n)
     struct spans s = {0};
     st = pretok_split(&v->pretok, text, n, &s, x->e);
     for (size_t i = 0; i < s.n && !st; i++) {
-        st = encode_word(v, text + s.data[i].at, s.data[i].len, x->out);
+        st = encode_word(x, text + s.data[i].at, s.data[i].len);
     }
     spans_fini(&s);
     return st;
 }
 
-static enum status encode_spaced(struct encoder *x, const char *text, size_t n)
+/* Cuts before every run of U+2581, or with `each` before every one. */
+static enum status encode_spaced(struct encoder *x, const char *text, size_t n, bool each)
 {
     enum status st = OK;
     for (size_t i = 0; i < n && !st;) {
         size_t end = i;
         while (end < n && low_line_at(text, n, end)) {
             end += LOW_LINE_LEN;
+            if (each) {
+                break;
+            }
         }
         while (end < n && !low_line_at(text, n, end)) {
             const char *next = memchr(text + end + 1, LOW_LINE[0], n - end - 1);
             end = next ? (size_t)(next - text) : n;
         }
-        st = bpe_encode_word(&x->v->bpe, text + i, end - i, x->out);
+        st = encode_word(x, text + i, end - i);
         i = end;
     }
     return st;
@@ -400,11 +460,12 @@ static void put_metaspaced(const struct encoder *x, const char *text, size_t n, 
     normalize_text(&z, text, n, b);
 }
 
-/* Normalized text without added tokens. */
-static enum status encode_plain(struct encoder *x, const char *text, size_t n)
+/* Normalized text without added tokens, or one word of it. */
+static enum status encode_piece(struct encoder *x, const char *text, size_t n)
 {
     const struct vocab *v = x->v;
     struct buf b = {0};
+    x->unigram = (struct unigram_state){0};
     if (v->metaspace) {
         put_metaspaced(x, text, n, &b);
     } else if (v->prefix_space && n && text[0] != ' ') {
@@ -417,10 +478,29 @@ static enum status encode_plain(struct encoder *x, const char *text, size_t n)
     }
     enum status st = b.failed               ? ERR_MEMORY
                      : v->cut == CUT_BERT   ? wordpiece_encode(&v->wordpiece, text, n, x->out)
-                     : v->cut == CUT_SPACES ? encode_spaced(x, text, n)
+                     : v->cut == CUT_SPACES ? encode_spaced(x, text, n, false)
+                     : v->cut == CUT_MARKS  ? encode_spaced(x, text, n, true)
                                             : encode_words(x, text, n);
     x->first = false;
     buf_fini(&b);
+    return st;
+}
+
+static enum status encode_plain(struct encoder *x, const char *text, size_t n)
+{
+    enum status st = OK;
+    if (!x->v->meta_words) {
+        return encode_piece(x, text, n);
+    }
+    for (size_t i = 0, from = 0, len; i <= n && !st; i += len) {
+        uint32_t cp = ' ';
+        len = i < n ? utf8_decode(text + i, n - i, &cp) : 1;
+        if (uni_class(cp) & UNI_SPACE) {
+            st = i > from ? encode_piece(x, text + from, i - from) : OK;
+            from = i + len;
+        }
+    }
+    x->first = false;
     return st;
 }
 
@@ -491,6 +571,11 @@ bool vocab_is_special(const struct vocab *v, int32_t id)
 {
     return id >= 0 && id < v->pieces.n &&
            (v->pieces.type[id] == PIECE_CONTROL || v->pieces.type[id] == PIECE_UNKNOWN);
+}
+
+int vocab_pair_seps(const struct vocab *v)
+{
+    return v->pair_seps;
 }
 
 bool vocab_is_end(const struct vocab *v, int32_t id)
@@ -585,7 +670,7 @@ void vocab_decode_one(const struct vocab *v, int32_t id, bool special, struct bu
         put_wordpiece(v, id, false, out);
     } else if (byte >= 0) {
         buf_putc(out, (char)byte);
-    } else if (v->kind == VOCAB_SPM && !vocab_is_special(v, id)) {
+    } else if ((v->kind == VOCAB_SPM || v->kind == VOCAB_UNIGRAM) && !vocab_is_special(v, id)) {
         put_spaced(p, n, out);
     } else {
         buf_put(out, p, n);

@@ -1,9 +1,10 @@
 /* Vocabulary and tokenizer: text <-> ids, exactly as the model's reference implementation does it.
  *
  * Kinds: byte-level BPE with the pre-tokenizer that the file names (gpt-2, llama-bpe, qwen2,
- * smollm, deepseek, falcon, starcoder, ...), SentencePiece BPE (Llama 2, Mistral), WordPiece
- * (BERT). Loaded from GGUF metadata or from a directory's tokenizer.json, vocab.txt or
- * tokenizer.model. An unknown pre-tokenizer is ERR_UNSUPPORTED and names it: ids are never guessed.
+ * smollm, deepseek, falcon, starcoder, ...), SentencePiece BPE (Llama 2, Mistral), SentencePiece
+ * Unigram (XLM-R, T5), WordPiece (BERT). Loaded from GGUF metadata or from a directory's
+ * tokenizer.json, vocab.txt or tokenizer.model. An unknown pre-tokenizer is ERR_UNSUPPORTED and
+ * names it: ids are never guessed.
  *
  * Read-only after opening: any number of threads may encode and decode at once; scratch comes from
  * the caller's ids buffer. */
@@ -14,7 +15,7 @@
 
 struct vocab;
 
-enum vocab_kind { VOCAB_BPE, VOCAB_SPM, VOCAB_WORDPIECE };
+enum vocab_kind { VOCAB_BPE, VOCAB_SPM, VOCAB_WORDPIECE, VOCAB_UNIGRAM };
 
 /* A growable array of ids; zeroed struct = empty. */
 struct ids {
@@ -40,8 +41,9 @@ MUST_CHECK enum status vocab_encode(const struct vocab *v, const char *text, siz
 /* Appends the bytes of one token; special (control) tokens give their text only with `special`. An
  * id out of range gives nothing. */
 void vocab_decode_one(const struct vocab *v, int32_t id, bool special, struct buf *out);
-/* Appends the text of n ids: the inverse of encode for BPE and SPM (the space that SPM puts in
- * front of a text is taken away); WordPiece joins pieces with spaces as the reference decoder does.
+/* Appends the text of n ids: the inverse of encode for BPE, SPM and Unigram (the space that SPM
+ * puts in front of a text is taken away); WordPiece joins pieces with spaces as the reference
+ * decoder does.
  */
 void vocab_decode(const struct vocab *v, const int32_t *ids, size_t n, bool special,
                   struct buf *out);
@@ -58,6 +60,8 @@ int32_t vocab_unk(const struct vocab *v);
 int32_t vocab_mask(const struct vocab *v);
 int32_t vocab_cls(const struct vocab *v);
 int32_t vocab_sep(const struct vocab *v);
+/* How many of them stand between the parts of a pair: 2 for RoBERTa's family, 1 for BERT's. */
+int vocab_pair_seps(const struct vocab *v);
 bool vocab_is_end(
     const struct vocab *v,
     int32_t id); /* any of the model's end tokens: EOS, EOT, end of message, <|im_end|>, ... */

@@ -7,18 +7,27 @@
 enum { FILE_MAX_BYTES = 256 << 20 };
 
 /* The files that can hold a vocabulary, the most exact first. */
-static const char *const files[] = {"tokenizer.json", "tokenizer.model", "vocab.txt"};
+static const struct {
+    const char *name;
+    int kind; /* JSON, SentencePiece, list */
+} files[] = {{"tokenizer.json", 0},
+             {"tokenizer.model", 1},
+             {"sentencepiece.bpe.model", 1},
+             {"vocab.txt", 2}};
 enum { N_FILES = sizeof files / sizeof files[0] };
 
-static enum status read_as(int kind, const struct buf *b, const struct buf *config,
-                           const char *path, struct vocab **out, struct err *e)
+static enum status read_as(const struct weights *w, int kind, const struct buf *b,
+                           const struct buf *config, const char *path, struct vocab **out,
+                           struct err *e)
 {
+    bool fairseq = false;
     const char *text = b->data ? b->data : "";
     switch (kind) {
     case 0:
         return vocab_from_json(text, b->len, config->data, config->len, path, out, e);
     case 1:
-        return vocab_from_sentencepiece(text, b->len, path, out, e);
+        (void)meta_bool(w, "tokenizer.fairseq_ids", &fairseq);
+        return vocab_from_sentencepiece(text, b->len, fairseq, path, out, e);
     default:
         return vocab_from_list(text, b->len, config->data, config->len, path, out, e);
     }
@@ -47,7 +56,13 @@ static void complete_ids(const struct weights *w, struct vocab *v)
         }
     }
     bool add;
-    if (v->kind == VOCAB_SPM && v->bpe.by_score) { /* a bare model says nothing about these */
+    if (v->kind == VOCAB_UNIGRAM && v->n_prefix && v->n_suffix) { /* the parts of a pair */
+        v->cls = v->cls < 0 ? v->prefix[0] : v->cls;
+        v->sep = v->sep < 0 ? v->suffix[0] : v->sep;
+    }
+    bool bare = (v->kind == VOCAB_SPM && v->bpe.by_score) ||
+                (v->kind == VOCAB_UNIGRAM && v->whole && !v->n_prefix);
+    if (bare) { /* a bare model says nothing about these */
         if (v->bos >= 0 && (!meta_bool(w, "tokenizer.ggml.add_bos_token", &add) || add)) {
             (void)vocab_add_prefix(v, v->bos);
         }
@@ -76,7 +91,7 @@ static enum status open_sibling(const struct weights *w, int kind, const char *p
         st = file_read(settings, FILE_MAX_BYTES, &config, e);
     }
     if (!st) {
-        st = read_as(kind, &b, &config, path, out, e);
+        st = read_as(w, kind, &b, &config, path, out, e);
     }
     if (!st) {
         complete_ids(w, *out);
@@ -93,12 +108,12 @@ enum status vocab_open(const struct weights *w, struct vocab **out, struct err *
         return vocab_from_gguf(w, out, e);
     }
     for (int i = 0; i < N_FILES; i++) {
-        const char *path = weights_sibling(w, files[i]);
+        const char *path = weights_sibling(w, files[i].name);
         if (path) {
-            return open_sibling(w, i, path, out, e);
+            return open_sibling(w, files[i].kind, path, out, e);
         }
     }
     return err_set(e, ERR_NOT_FOUND, weights_path(w),
-                   "no tokenizer: neither GGUF metadata nor tokenizer.json, tokenizer.model or "
-                   "vocab.txt");
+                   "no tokenizer: neither GGUF metadata nor tokenizer.json, tokenizer.model, "
+                   "sentencepiece.bpe.model or vocab.txt");
 }

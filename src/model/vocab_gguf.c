@@ -53,7 +53,7 @@ static enum status read_pieces(const struct weights *w, struct vocab *v, struct 
     if (!n || kind != META_STRING) {
         return err_set(e, ERR_FORMAT, weights_path(w), KEY("tokens") " is missing");
     }
-    bool scores = v->kind == VOCAB_SPM;
+    bool scores = v->kind == VOCAB_SPM || v->kind == VOCAB_UNIGRAM;
     size_t n_types = meta_array_len(w, KEY("token_type"), &kind);
     size_t n_scores = meta_array_len(w, KEY("scores"), &kind);
     if ((n_types && n_types != n) || (scores && n_scores != n)) {
@@ -136,6 +136,50 @@ static void push_op(struct vocab *v, struct normal_op op)
     v->norm.ops[v->norm.n++] = op;
 }
 
+static enum status set_unigram(const struct weights *w, struct vocab *v, struct err *e)
+{
+    const struct meta_array *map = meta_array_find(w, KEY("precompiled_charsmap"));
+    struct buf b = {0};
+    enum meta_kind kind;
+    size_t n = meta_array_len(w, KEY("precompiled_charsmap"), &kind);
+    int64_t byte;
+    v->whole = true;
+    v->drop_space = flag(w, KEY("add_space_prefix"), true);
+    push_op(v, (struct normal_op){.kind = NORMAL_SPM,
+                                  .spm = {.map = &v->charsmap,
+                                          .squeeze = flag(w, KEY("remove_extra_whitespaces"), true),
+                                          .prefix = v->drop_space}});
+    if (!flag(w, KEY("escape_whitespaces"), true) ||
+        flag(w, KEY("treat_whitespace_as_suffix"), false)) {
+        return err_set(e, ERR_UNSUPPORTED, weights_path(w),
+                       "a Unigram tokenizer without escaped spaces in front of words");
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (!meta_item_i64(map, i, &byte) || byte < -128 || byte > 255) {
+            buf_fini(&b);
+            return err_set(e, ERR_FORMAT, weights_path(w),
+                           KEY("precompiled_charsmap") " is no array of bytes");
+        }
+        buf_putc(&b, (char)byte);
+    }
+    enum status st = b.failed ? err_set(e, ERR_MEMORY, weights_path(w), "character map")
+                              : charsmap_init(&v->charsmap, b.data, b.len, e);
+    buf_fini(&b);
+    return st;
+}
+
+/* Unknown characters become bytes where all bytes are pieces; user-defined pieces cost nothing. */
+static enum status index_unigram(const struct weights *w, struct vocab *v, struct err *e)
+{
+    bool bytes = true;
+    for (int b = 0; b < 256; b++) {
+        bytes = bytes && v->bpe.byte_id[b] >= 0;
+    }
+    enum status st = vocab_unigram_scores(v, 0, e);
+    st = st ? st : vocab_index_unigram(v, 1u << PIECE_NORMAL | 1u << PIECE_USER, bytes, e);
+    return st ? err_prefix(e, "%s", weights_path(w)) : OK;
+}
+
 /* What each kind needs besides pieces and ids. */
 static enum status set_kind(const struct weights *w, struct vocab *v, const struct pretok_row **row,
                             struct err *e)
@@ -158,6 +202,8 @@ static enum status set_kind(const struct weights *w, struct vocab *v, const stru
         }
         push_op(v, (struct normal_op){.kind = NORMAL_REPLACE, .a = " ", .b = "\xE2\x96\x81"});
         return OK;
+    case VOCAB_UNIGRAM:
+        return set_unigram(w, v, e);
     case VOCAB_WORDPIECE:
         v->spaced_pieces = true;
         v->cut = CUT_BERT;
@@ -190,12 +236,14 @@ static void read_ids(const struct weights *w, struct vocab *v)
     if (v->sep < 0) {
         v->sep = id_of(w, KEY("separator_token_id"), n);
     }
-    if (v->kind == VOCAB_WORDPIECE && v->cls < 0) {
+    bool pairs = v->kind == VOCAB_WORDPIECE || v->kind == VOCAB_UNIGRAM;
+    if (pairs && v->cls < 0) {
         v->cls = v->bos;
     }
-    if (v->kind == VOCAB_WORDPIECE && v->sep < 0) {
+    if (pairs && v->sep < 0) {
         v->sep = v->eos;
     }
+    v->pair_seps = v->kind == VOCAB_UNIGRAM ? 2 : 1;
     v->wordpiece.unk = v->unk;
     v->bpe.unk = v->kind == VOCAB_SPM ? v->unk : -1;
     vocab_add_end(v, v->eos);
@@ -208,7 +256,7 @@ static enum status set_affixes(const struct weights *w, struct vocab *v,
 {
     bool word = v->kind == VOCAB_WORDPIECE;
     bool bos = flag(w, KEY("add_bos_token"), word || v->kind == VOCAB_SPM || row->add_bos);
-    bool eos = flag(w, KEY("add_eos_token"), false);
+    bool eos = flag(w, KEY("add_eos_token"), v->kind == VOCAB_UNIGRAM && v->eos >= 0);
     bool sep = flag(w, KEY("add_sep_token"), word || row->add_sep);
     int32_t first = word ? v->cls : v->bos;
     if ((bos && first < 0) || (eos && v->eos < 0) || (sep && v->sep < 0)) {
@@ -221,7 +269,7 @@ static enum status set_affixes(const struct weights *w, struct vocab *v,
     if (sep) {
         (void)vocab_add_suffix(v, v->sep);
     }
-    if (eos && !(word && v->eos == v->sep)) {
+    if (eos && !((word || (sep && v->kind == VOCAB_UNIGRAM)) && v->eos == v->sep)) {
         (void)vocab_add_suffix(v, v->eos);
     }
     return OK;
@@ -246,7 +294,10 @@ static enum status kind_of(const struct weights *w, enum vocab_kind *kind, struc
     static const struct {
         const char *name;
         enum vocab_kind kind;
-    } models[] = {{"gpt2", VOCAB_BPE}, {"llama", VOCAB_SPM}, {"bert", VOCAB_WORDPIECE}};
+    } models[] = {{"gpt2", VOCAB_BPE},
+                  {"llama", VOCAB_SPM},
+                  {"bert", VOCAB_WORDPIECE},
+                  {"t5", VOCAB_UNIGRAM}};
     struct meta_str s;
     if (!meta_string(w, KEY("model"), &s)) {
         return err_set(e, ERR_FORMAT, weights_path(w), KEY("model") " is missing");
@@ -257,9 +308,8 @@ static enum status kind_of(const struct weights *w, enum vocab_kind *kind, struc
             return OK;
         }
     }
-    return err_set(e, ERR_UNSUPPORTED, weights_path(w), "tokenizer of kind \"%.*s\"%s",
-                   (int)(s.n < 64 ? s.n : 64), s.p,
-                   s.n == 2 && memcmp(s.p, "t5", 2) == 0 ? " (Unigram)" : "");
+    return err_set(e, ERR_UNSUPPORTED, weights_path(w), "tokenizer of kind \"%.*s\"",
+                   (int)(s.n < 64 ? s.n : 64), s.p);
 }
 
 static enum status fill(const struct weights *w, struct vocab *v, struct err *e)
@@ -280,6 +330,9 @@ static enum status fill(const struct weights *w, struct vocab *v, struct err *e)
         return err_set(e, ERR_FORMAT, weights_path(w), KEY("unknown_token_id") " is missing");
     }
     st = vocab_index(v, n_merges, e);
+    if (!st && v->kind == VOCAB_UNIGRAM) {
+        st = index_unigram(w, v, e);
+    }
     if (!st && v->kind == VOCAB_BPE) {
         st = read_merges(w, v, n_merges, e);
     }

@@ -7,6 +7,7 @@
  * callers, as the reference's own wrappers do. */
 #include "model/vocab_pipeline.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 struct entry { /* one id */
@@ -56,6 +57,14 @@ static enum status set_entry(struct reader *r, const json_t *id, const char *tex
     return OK;
 }
 
+/* The text of the i-th piece of a Unigram vocabulary, [text, score]; NULL: it is none. */
+static const json_t *unigram_piece(const json_t *vocab, size_t i, double *score)
+{
+    const json_t *pair = json_array_get(vocab, i), *number = json_array_get(pair, 1);
+    *score = json_number_value(number);
+    return json_array_size(pair) == 2 && json_is_number(number) ? json_array_get(pair, 0) : NULL;
+}
+
 /* Ids may have gaps (embedding rows that are padding), but not more than a file of this size could
  * mean. */
 static enum status count_ids(struct reader *r, const json_t *vocab, const json_t *added)
@@ -64,6 +73,7 @@ static enum status count_ids(struct reader *r, const json_t *vocab, const json_t
     void *it;
     size_t i;
     const json_t *t;
+    most = json_is_array(vocab) ? (json_int_t)json_array_size(vocab) - 1 : most;
     for (it = json_object_iter((json_t *)vocab); it;
          it = json_object_iter_next((json_t *)vocab, it)) {
         json_int_t id = json_integer_value(json_object_iter_value(it));
@@ -74,7 +84,7 @@ static enum status count_ids(struct reader *r, const json_t *vocab, const json_t
         json_int_t id = json_integer_value(json_object_get(t, "id"));
         most = id > most ? id : most;
     }
-    size_t have = json_object_size(vocab) + json_array_size(added);
+    size_t have = json_object_size(vocab) + json_array_size(vocab) + json_array_size(added);
     if (most < 0 || most >= PIECES_MAX || (size_t)most > have * 2 + 65536) {
         return err_set(r->e, ERR_FORMAT, NULL, "%zu tokens with ids up to %lld", have,
                        (long long)most);
@@ -87,7 +97,7 @@ static enum status read_entries(struct reader *r)
 {
     const json_t *vocab = json_object_get(r->model, "vocab");
     const json_t *added = json_object_get(r->root, "added_tokens");
-    if (!json_is_object(vocab) || (added && !json_is_array(added))) {
+    if ((!json_is_object(vocab) && !json_is_array(vocab)) || (added && !json_is_array(added))) {
         return bad(r, "model.vocab or added_tokens");
     }
     enum status st = count_ids(r, vocab, added);
@@ -105,6 +115,14 @@ static enum status read_entries(struct reader *r)
     }
     size_t i;
     const json_t *t;
+    for (i = 0; i < json_array_size(vocab); i++) {
+        double score;
+        t = unigram_piece(vocab, i, &score);
+        if (!json_is_string(t)) {
+            return bad(r, "a piece of model.vocab");
+        }
+        r->entries[i] = (struct entry){json_string_value(t), json_string_length(t), NULL};
+    }
     json_array_foreach(added, i, t)
     {
         const json_t *content = json_object_get(t, "content");
@@ -276,6 +294,47 @@ static enum status read_wordpiece(struct reader *r)
     return v->unk < 0 ? bad(r, "model.unk_token") : OK;
 }
 
+/* Scores stay doubles here and every piece counts for the least of them, as in the reference.
+ * Special tokens are no pieces that a text becomes: where it does not ask for them, "<s>" stays
+ * text. */
+static enum status read_unigram(struct reader *r)
+{
+    struct vocab *v = r->v;
+    struct unigram *u = &v->unigram;
+    const json_t *vocab = json_object_get(r->model, "vocab");
+    const json_t *unk = json_object_get(r->model, "unk_id");
+    bool bytes = config_flag(r->model, "byte_fallback", false);
+    size_t n = json_array_size(vocab);
+    if (!json_is_array(vocab) || !n || v->byte_level) {
+        return bad(r, "model.vocab");
+    }
+    if (!json_is_integer(unk) || json_integer_value(unk) < 0 ||
+        (size_t)json_integer_value(unk) >= n) {
+        return bad(r, "model.unk_id");
+    }
+    enum status st = add_pieces(r, bytes);
+    st = st ? st : vocab_index(v, 0, r->e);
+    if (st) {
+        return st;
+    }
+    u->score = calloc(r->n + 1, sizeof *u->score);
+    if (!u->score) {
+        return err_set(r->e, ERR_MEMORY, NULL, "%zu tokens", r->n);
+    }
+    double least = INFINITY;
+    for (size_t i = 0; i < r->n; i++) {
+        if (i < n && unigram_piece(vocab, i, &u->score[i])) {
+            least = u->score[i] < least ? u->score[i] : least;
+        } else {
+            u->score[i] = -INFINITY;
+        }
+    }
+    u->unknown = least - 10;
+    v->unk = (int32_t)json_integer_value(unk);
+    return vocab_index_unigram(v, 1u << PIECE_NORMAL | 1u << PIECE_USER | 1u << PIECE_BYTE, bytes,
+                               r->e);
+}
+
 /* Ids that a template's special token stands for. */
 static enum status put_special(struct reader *r, const json_t *post, const json_t *item,
                                bool (*put)(struct vocab *, int32_t))
@@ -324,6 +383,20 @@ static enum status read_template(struct reader *r, const json_t *post)
     return put == vocab_add_suffix ? OK : bad(r, "the text in post_processor.single");
 }
 
+/* How many tokens stand between the texts of a template's pair. */
+static int pair_seps(const json_t *pair)
+{
+    int n_texts = 0, n = 0;
+    size_t i;
+    const json_t *item;
+    json_array_foreach(pair, i, item)
+    {
+        n_texts += json_object_get(item, "Sequence") != NULL;
+        n += n_texts == 1 && json_object_get(item, "SpecialToken");
+    }
+    return n == 2 ? 2 : 1;
+}
+
 static enum status put_pair(struct reader *r, const json_t *pair,
                             bool (*put)(struct vocab *, int32_t))
 {
@@ -341,9 +414,11 @@ static enum status read_post(struct reader *r, const json_t *post, int depth)
         return OK; /* ByteLevel only moves offsets */
     }
     if (is(type, "TemplateProcessing")) {
+        r->v->pair_seps = pair_seps(json_object_get(post, "pair"));
         return read_template(r, post);
     }
     if (is(type, "BertProcessing") || is(type, "RobertaProcessing")) {
+        r->v->pair_seps = is(type, "RobertaProcessing") ? 2 : 1;
         enum status st = put_pair(r, json_object_get(post, "cls"), vocab_add_prefix);
         return st ? st : put_pair(r, json_object_get(post, "sep"), vocab_add_suffix);
     }
@@ -421,7 +496,8 @@ static enum status check_decoder(struct reader *r)
     struct decoder have = {0};
     if (!d || json_is_null(d)) {
         r->v->clean_decode = false;
-        return r->v->kind == VOCAB_SPM ? refuse(r, "decoder", "null") : OK;
+        return r->v->kind == VOCAB_SPM || r->v->kind == VOCAB_UNIGRAM ? refuse(r, "decoder", "null")
+                                                                      : OK;
     }
     enum status st = read_decoder(r, d, &have, 0);
     if (st) {
@@ -442,6 +518,7 @@ static const char *model_type(const json_t *model)
     return type                                                 ? type
            : json_object_get(model, "merges")                   ? "BPE"
            : json_object_get(model, "max_input_chars_per_word") ? "WordPiece"
+           : json_is_array(json_object_get(model, "vocab"))     ? "Unigram"
                                                                 : NULL;
 }
 
@@ -450,18 +527,20 @@ static enum status read_all(struct reader *r)
     struct vocab *v = r->v;
     const char *type = model_type(r->model);
     bool word = is(type, "WordPiece");
-    v->kind = word ? VOCAB_WORDPIECE : VOCAB_SPM;
+    bool unigram = is(type, "Unigram");
+    v->kind = word ? VOCAB_WORDPIECE : unigram ? VOCAB_UNIGRAM : VOCAB_SPM;
     enum status st = pipeline_read_normalizer(v, json_object_get(r->root, "normalizer"), r->e);
     st = st ? st : pipeline_read_pretok(v, json_object_get(r->root, "pre_tokenizer"), r->e);
     if (st) {
         return st;
     }
-    if (v->byte_level) {
+    if (v->byte_level && !unigram) {
         v->kind = word ? VOCAB_WORDPIECE : VOCAB_BPE;
     }
     st = read_entries(r);
     if (!st) {
         st = word              ? read_wordpiece(r)
+             : unigram         ? read_unigram(r)
              : is(type, "BPE") ? read_bpe(r)
                                : refuse(r, "tokenizer model", type);
     }

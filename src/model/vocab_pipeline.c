@@ -3,6 +3,10 @@
  * the tokenizers library's documentation. */
 #include "model/vocab_pipeline.h"
 
+#include "text/unicode.h"
+
+#include <stdlib.h>
+
 static const char *type_of(const json_t *component)
 {
     return json_string_value(json_object_get(component, "type"));
@@ -31,7 +35,77 @@ static enum status short_text(char to[16], const json_t *text, struct err *e)
     return OK;
 }
 
-static enum status read_op(struct normal_op *op, const json_t *spec, struct err *e)
+/* The only patterns that real files have here: one character, "{n,}" or "+" times. */
+static enum status read_runs(struct normal_op *op, const char *regex, struct err *e)
+{
+    uint32_t cp;
+    size_t n = strlen(regex);
+    size_t len = n ? utf8_decode(regex, n, &cp) : 0;
+    const char *times = regex + len;
+    char *end = NULL;
+    long least = strcmp(times, "+") == 0 ? 1 : times[0] == '{' ? strtol(times + 1, &end, 10) : 0;
+    if (least < 1 || least > 1000 || (end && strcmp(end, ",}") != 0) || cp == UNI_BAD ||
+        (cp < 128 && !(uni_class(cp) & (UNI_SPACE | UNI_LETTER | UNI_NUMBER)))) {
+        return refuse(e, "pattern of a normalizer", regex);
+    }
+    op->kind = NORMAL_RUNS;
+    op->least = (int)least;
+    memcpy(op->a, regex, len);
+    op->a[len] = 0;
+    return OK;
+}
+
+static int base64_digit(char c)
+{
+    return c >= 'A' && c <= 'Z'   ? c - 'A'
+           : c >= 'a' && c <= 'z' ? c - 'a' + 26
+           : c >= '0' && c <= '9' ? c - '0' + 52
+           : c == '+'             ? 62
+           : c == '/'             ? 63
+                                  : -1;
+}
+
+static bool base64(const char *p, size_t n, struct buf *out)
+{
+    uint32_t bits = 0;
+    int have = 0;
+    while (n && p[n - 1] == '=') {
+        n--;
+    }
+    for (size_t i = 0; i < n; i++) {
+        int d = base64_digit(p[i]);
+        if (d < 0) {
+            return false;
+        }
+        bits = bits << 6 | (uint32_t)d;
+        have += 6;
+        if (have >= 8) {
+            have -= 8;
+            buf_putc(out, (char)(bits >> have & 255));
+        }
+    }
+    return n % 4 != 1;
+}
+
+static enum status read_charsmap(struct vocab *v, struct normal_op *op, const json_t *text,
+                                 struct err *e)
+{
+    const char *s = json_string_value(text);
+    struct buf b = {0};
+    op->spm.map = &v->charsmap;
+    if (v->charsmap.n_units) {
+        return refuse(e, "second normalizer", "Precompiled");
+    }
+    bool ok = s && base64(s, json_string_length(text), &b);
+    enum status st =
+        b.failed ? err_set(e, ERR_MEMORY, NULL, "precompiled_charsmap")
+        : ok     ? charsmap_init(&v->charsmap, b.data, b.len, e)
+                 : err_set(e, ERR_FORMAT, NULL, "precompiled_charsmap is missing or no base64");
+    buf_fini(&b);
+    return st;
+}
+
+static enum status read_op(struct vocab *v, struct normal_op *op, const json_t *spec, struct err *e)
 {
     static const struct {
         const char *name;
@@ -40,7 +114,8 @@ static enum status read_op(struct normal_op *op, const json_t *spec, struct err 
                  {"NFKC", NORMAL_NFKC},       {"NFKD", NORMAL_NFKD},
                  {"Lowercase", NORMAL_LOWER}, {"StripAccents", NORMAL_STRIP_ACCENTS},
                  {"Strip", NORMAL_STRIP},     {"Replace", NORMAL_REPLACE},
-                 {"Prepend", NORMAL_PREPEND}, {"BertNormalizer", NORMAL_BERT}};
+                 {"Prepend", NORMAL_PREPEND}, {"BertNormalizer", NORMAL_BERT},
+                 {"Nmt", NORMAL_NMT},         {"Precompiled", NORMAL_CHARSMAP}};
     const char *type = type_of(spec);
     size_t i = 0;
     while (i < sizeof plain / sizeof plain[0] && !is(type, plain[i].name)) {
@@ -59,9 +134,14 @@ static enum status read_op(struct normal_op *op, const json_t *spec, struct err 
     if (op->kind == NORMAL_PREPEND) {
         return short_text(op->b, json_object_get(spec, "prepend"), e);
     }
+    if (op->kind == NORMAL_CHARSMAP) {
+        return read_charsmap(v, op, json_object_get(spec, "precompiled_charsmap"), e);
+    }
     if (op->kind == NORMAL_REPLACE) {
-        enum status st =
-            short_text(op->a, json_object_get(json_object_get(spec, "pattern"), "String"), e);
+        const json_t *pattern = json_object_get(spec, "pattern");
+        const char *regex = json_string_value(json_object_get(pattern, "Regex"));
+        enum status st = regex ? read_runs(op, regex, e)
+                               : short_text(op->a, json_object_get(pattern, "String"), e);
         return st ? st : short_text(op->b, json_object_get(spec, "content"), e);
     }
     return OK;
@@ -76,7 +156,7 @@ static enum status read_normalizer(struct vocab *v, const json_t *spec, int dept
         if (v->norm.n == NORMAL_MAX_OPS) {
             return err_set(e, ERR_LIMIT, NULL, "more than %d normalizers", NORMAL_MAX_OPS);
         }
-        return read_op(&v->norm.ops[v->norm.n++], spec, e);
+        return read_op(v, &v->norm.ops[v->norm.n++], spec, e);
     }
     size_t i;
     const json_t *s;
@@ -170,8 +250,21 @@ static enum status read_metaspace(struct vocab *v, const json_t *spec, struct er
     v->metaspace = true;
     v->meta_prepend = scheme ? !is(scheme, "never") : config_flag(spec, "add_prefix_space", true);
     v->meta_first = is(scheme, "first");
-    return config_flag(spec, "split", true) ? step(v, "\\x{2581}", PRETOK_MERGED_NEXT, false, e)
-                                            : OK;
+    if (v->pretok.n_steps) { /* words that another pre-tokenizer has cut */
+        if (!v->split_white || v->pretok.n_steps > 1 || v->meta_first) {
+            return refuse(e, "pre-tokenizer before Metaspace", "(any but WhitespaceSplit)");
+        }
+        pretok_fini(&v->pretok);
+        v->meta_words = true;
+    }
+    if (!config_flag(spec, "split", true)) {
+        return OK;
+    }
+    if (v->kind == VOCAB_UNIGRAM) {
+        v->cut = CUT_MARKS;
+        return OK;
+    }
+    return step(v, "\\x{2581}", PRETOK_MERGED_NEXT, false, e);
 }
 
 /* \w of the engine behind "Whitespace", which counts the two joiners as parts of words. */
@@ -206,6 +299,7 @@ static enum status read_one(struct vocab *v, const json_t *spec, bool last, stru
         return step(v, "[" RUST_WORD "]+|[^\\s" RUST_WORD "]+", PRETOK_REMOVED, true, e);
     }
     if (is(type, "WhitespaceSplit")) {
+        v->split_white = true;
         return step(v, "\\s", PRETOK_REMOVED, false, e);
     }
     if (is(type, "CharDelimiterSplit")) {

@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const char text[] = " Hello  123 w\xC3\xB6rld <sep>::\xFF\n the end ";
     struct err e = {0};
     struct vocab *v = NULL;
-    if (vocab_from_sentencepiece(data, size, "input", &v, &e)) {
+    if (vocab_from_sentencepiece(data, size, false, "input", &v, &e)) {
         if (!e.message[0]) {
             abort();
         }

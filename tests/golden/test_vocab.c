@@ -98,6 +98,8 @@ JSON_TEST(byte_fallback)
 JSON_TEST(metaspace)
 JSON_TEST(uncased)
 JSON_TEST(cased)
+JSON_TEST(unigram)
+JSON_TEST(unigram_words)
 
 static void check_model(const char *name)
 {
@@ -107,7 +109,7 @@ static void check_model(const char *name)
     (void)snprintf(rel, sizeof rel, "tests/golden/data/tokenizer_%s.model", name);
     assert_ok_err(file_read(test_source_path(rel), 1 << 20, &b, &e), &e);
     struct vocab *v = NULL;
-    assert_ok_err(vocab_from_sentencepiece(b.data, b.len, rel, &v, &e), &e);
+    assert_ok_err(vocab_from_sentencepiece(b.data, b.len, false, rel, &v, &e), &e);
     buf_fini(&b);
     check(v, name, 130);
     assert_int_equal(vocab_unk(v), 0);
@@ -128,6 +130,18 @@ static void spm_squeeze(void **state)
 {
     (void)state;
     check_model("spm_squeeze");
+}
+
+static void unigram_spm(void **state)
+{
+    (void)state;
+    check_model("unigram_spm");
+}
+
+static void unigram_spm_bytes(void **state)
+{
+    (void)state;
+    check_model("unigram_spm_bytes");
 }
 
 static void smollm2(void **state)
@@ -202,11 +216,15 @@ static void minilm_list(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(llama3),    cmocka_unit_test(qwen2),       cmocka_unit_test(smollm),
-        cmocka_unit_test(roberta),   cmocka_unit_test(steps),       cmocka_unit_test(byte_fallback),
-        cmocka_unit_test(metaspace), cmocka_unit_test(uncased),     cmocka_unit_test(cased),
-        cmocka_unit_test(smollm2),   cmocka_unit_test(spm),         cmocka_unit_test(spm_squeeze),
-        cmocka_unit_test(minilm),    cmocka_unit_test(minilm_list),
+        cmocka_unit_test(llama3),      cmocka_unit_test(qwen2),
+        cmocka_unit_test(smollm),      cmocka_unit_test(roberta),
+        cmocka_unit_test(steps),       cmocka_unit_test(byte_fallback),
+        cmocka_unit_test(metaspace),   cmocka_unit_test(uncased),
+        cmocka_unit_test(cased),       cmocka_unit_test(smollm2),
+        cmocka_unit_test(spm),         cmocka_unit_test(spm_squeeze),
+        cmocka_unit_test(minilm),      cmocka_unit_test(minilm_list),
+        cmocka_unit_test(unigram),     cmocka_unit_test(unigram_words),
+        cmocka_unit_test(unigram_spm), cmocka_unit_test(unigram_spm_bytes),
     };
     return cmocka_run_group_tests_name("vocab", tests, NULL, NULL);
 }

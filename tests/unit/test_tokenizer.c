@@ -305,11 +305,27 @@ static void bad_files_are_named(void **state)
     } cases[] = {
         {"", ERR_FORMAT, "line"},
         {"[]", ERR_FORMAT, "not a JSON object"},
-        {"{\"model\":{\"type\":\"Unigram\",\"vocab\":{\"a\":0}}}", ERR_UNSUPPORTED, "Unigram"},
+        {"{\"model\":{\"type\":\"Unigram\",\"vocab\":{\"a\":0}}}", ERR_FORMAT, "model.vocab"},
+        {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\"]],\"unk_id\":0}}", ERR_FORMAT,
+         "a piece of model.vocab"},
+        {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",0]],\"unk_id\":1}}", ERR_FORMAT,
+         "model.unk_id"},
+        {"{\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"BAAAAA==\"},"
+         "\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",0]],\"unk_id\":0}}",
+         ERR_FORMAT, "precompiled_charsmap of 4 bytes, its trie of 4"},
+        {"{\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"*\"},"
+         "\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",0]],\"unk_id\":0}}",
+         ERR_FORMAT, "no base64"},
+        {"{\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a|b\"},\"content\":\"\"},"
+         "\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",0]],\"unk_id\":0}}",
+         ERR_UNSUPPORTED, "pattern of a normalizer \"a|b\""},
+        {"{\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Punctuation\"},"
+         "{\"type\":\"Metaspace\",\"replacement\":\"\xE2\x96\x81\"}]},"
+         "\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",0]],\"unk_id\":0}}",
+         ERR_UNSUPPORTED, "before Metaspace"},
         {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[],\"dropout\":0.1}}",
          ERR_UNSUPPORTED, "dropout"},
-        {"{\"normalizer\":{\"type\":\"Precompiled\"},\"model\":{}}", ERR_UNSUPPORTED,
-         "normalizer \"Precompiled\""},
+        {"{\"normalizer\":{\"type\":\"Odd\"},\"model\":{}}", ERR_UNSUPPORTED, "normalizer \"Odd\""},
         {"{\"pre_tokenizer\":{\"type\":\"UnicodeScripts\"},\"model\":{}}", ERR_UNSUPPORTED,
          "pre-tokenizer \"UnicodeScripts\""},
         {"{" BYTE_LEVEL "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1},"
