@@ -6,7 +6,8 @@ are not run keep what an earlier run left there. Losing rows stay, and a side th
 
 --only NAME[;NAME]  rows whose name contains one of these      --quick     a few rows, one round: about three minutes
 --doc               also puts the tables into docs/benchmarks.md; with --rounds 0 only that
-BENCH_PEERS=/path/to/llama-bench[,name=/path...] adds peers that the reader has built."""
+BENCH_PEERS=/path/to/llama-bench[,name=/path...] adds peers that the reader has built; BENCH_PEERS_AVX2 those built without AVX-512, beside our
+side with instruction sets masked."""
 import argparse
 import json
 import os
@@ -30,6 +31,7 @@ ap.add_argument("--sides", default="", help="only sides whose name contains one 
 o = ap.parse_args()
 o.ours = ["--pin"] if o.pin else []
 PEERS = sides.peers_by_path(os.environ.get("BENCH_PEERS"))
+PEERS_AVX2 = sides.peers_by_path(os.environ.get("BENCH_PEERS_AVX2"))
 
 
 def lm(make_path, prompt="512", gen="128", depth="0"):
@@ -87,6 +89,8 @@ def masked(row):
             return {**out, "onnx-int8 (all)": lambda: sides.embed_peer("onnx-int8", path, o)}
         args = (row(), "512", "128", "0", o)
         out = {f"hearth {i}": lambda i=i: sides.lm_hearth(*args, {"HEARTH_ISA": i}) for i in sets}
+        for name, tool in PEERS_AVX2.items():
+            out[f"{name} (avx2)"] = lambda tool=tool: sides.lm_bench(tool, *args)
         return {**out, "llama.cpp (all)": lambda: sides.lm_llama(*args)}
     return made
 
