@@ -56,6 +56,7 @@ static void fill_levels(void)
         kernels_fill_avx512(k);
         kernels_fill_avx512_attn(k);
         kernels_fill_avx512_mul(k);
+        kernels_fill_avx512_quant(k);
         kernels_fill_avx512_few(k);
         kernels_fill_avx512_probe(k);
         kernels_fill_avx512_enc(k);

@@ -133,6 +133,9 @@ struct kernels {
     /* Groups [g0, g1) of token t of the panel from its row x of n columns (zeros after them). */
     void (*quant8)(const float *x, size_t n, struct act_panel *p, int t, size_t g0, size_t g1);
     void (*quant16)(const float *x, size_t n, struct act_panel *p, int t, size_t g0, size_t g1);
+    /* quant8 of every token of the panel; their rows are ld floats apart. */
+    void (*quant8_panel)(const float *x, size_t ld, size_t n, struct act_panel *p, size_t g0,
+                         size_t g1);
     /* out[t][32]: rows of one or two strips (16 each), before the row's unit. One strip of up to 8
      * bits as it is; tokens t0 .. t0 + n, n <= FEW_TOKENS. The bytes from w->next on are asked
      * for meanwhile, since these products wait for memory. */

@@ -90,6 +90,14 @@ static void quant8(const float *x, size_t n, struct act_panel *p, int t, size_t 
     }
 }
 
+static void quant8_panel(const float *x, size_t ld, size_t n, struct act_panel *p, size_t g0,
+                         size_t g1)
+{
+    for (int t = 0; t < p->nt; t++) {
+        quant8(x + (size_t)t * ld, n, p, t, g0, g1);
+    }
+}
+
 static void quant16(const float *x, size_t n, struct act_panel *p, int t, size_t g0, size_t g1)
 {
     const size_t nt = (size_t)p->nt, token = (size_t)t, per_block = I16_BLOCK / GROUP;
@@ -117,6 +125,7 @@ static void quant16(const float *x, size_t n, struct act_panel *p, int t, size_t
 void kernels_fill_avx2_mul(struct kernels *k)
 {
     k->quant8 = quant8;
+    k->quant8_panel = quant8_panel;
     k->quant16 = quant16;
     k->mul_few = mul_few;
     k->mul8 = mul8;

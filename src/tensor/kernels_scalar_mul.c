@@ -75,6 +75,14 @@ static void quant8(const float *x, size_t n, struct act_panel *p, int t, size_t 
     }
 }
 
+static void quant8_panel(const float *x, size_t ld, size_t n, struct act_panel *p, size_t g0,
+                         size_t g1)
+{
+    for (int t = 0; t < p->nt; t++) {
+        quant8(x + (size_t)t * ld, n, p, t, g0, g1);
+    }
+}
+
 static void quant16(const float *x, size_t n, struct act_panel *p, int t, size_t g0, size_t g1)
 {
     size_t nt = (size_t)p->nt, token = (size_t)t;
@@ -252,6 +260,7 @@ static void put(const float *tile, int n, unsigned how, const float *unit, size_
 void kernels_fill_scalar_mul(struct kernels *k)
 {
     k->quant8 = quant8;
+    k->quant8_panel = quant8_panel;
     k->quant16 = quant16;
     k->mul_few = mul_few;
     k->mul8 = mul8;

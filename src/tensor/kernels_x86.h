@@ -13,6 +13,7 @@ void kernels_fill_avxvnni_attn(struct kernels *k);
 void kernels_fill_avxvnni_mul(struct kernels *k);
 void kernels_fill_avxvnni_probe(struct kernels *k);
 void kernels_fill_avx512(struct kernels *k);
+void kernels_fill_avx512_quant(struct kernels *k);
 void kernels_fill_avx512_attn(struct kernels *k);
 void kernels_fill_avx512_few(struct kernels *k);
 void kernels_fill_avx512_mul(struct kernels *k);

@@ -92,6 +92,22 @@ void act_put(const struct act_rows *r, const struct mat *m, size_t token, size_t
     }
 }
 
+void act_put_panel(const struct act_rows *r, const struct mat *m, size_t i, size_t g0,
+                   const float *x, size_t ld, size_t n)
+{
+    struct panels all = panels_of(m, r->n);
+    struct act_panel p = panel_at(r, &all, mat_groups(m), i);
+    if (m->form.bits < 16 && !m->form.fine && p.nt > 1) {
+        p = panel_from(p, g0);
+        kernels()->quant8_panel(x, ld, n, &p, 0, (n + GROUP - 1) / GROUP);
+        return;
+    }
+    size_t first = panel_begin(&all, i), last = panel_begin(&all, i + 1);
+    for (size_t t = first; t < last; t++) {
+        act_put(r, m, t, g0, x + (t - first) * ld, n);
+    }
+}
+
 struct act_rows *act_begin(const struct worker *w, const struct act *a, const float *x, int64_t n,
                            const struct mat *m, bool own)
 {
@@ -125,19 +141,37 @@ void op_act(const struct worker *w, struct act *a, const float *x, int64_t n, in
     if (!m->form.bits) {
         return;
     }
-    /* Items: (token, span of columns), so that one token's quantisation is shared too. */
-    size_t cols = (size_t)d, spans = (mat_groups(m) + SPAN - 1) / SPAN;
-    size_t first = 0, last = (size_t)n * spans;
+    /* Items: (panel, block of columns), so that few tokens' quantisation is shared too. */
+    struct panels all = panels_of(m, n);
+    size_t cols = (size_t)d, blocks = (cols + I16_BLOCK - 1) / I16_BLOCK;
+    size_t first = 0, last = all.count * blocks;
     if (!own) {
         team_share(w, last, 1, &first, &last);
     }
     for (size_t i = first; i < last; i++) {
-        size_t token = i / spans, c = i % spans * SPAN * GROUP;
-        size_t len = cols - c < SPAN * GROUP ? cols - c : SPAN * GROUP;
-        act_put(r, m, token, c / GROUP, x + token * cols + c, len);
+        size_t panel = i / blocks, c = i % blocks * I16_BLOCK;
+        size_t len = cols - c < I16_BLOCK ? cols - c : I16_BLOCK;
+        const float *rows = x + panel_begin(&all, panel) * cols;
+        act_put_panel(r, m, panel, c / GROUP, rows + c, cols, len);
     }
     if (!own) {
         team_barrier(w);
+    }
+}
+
+/* Many tokens: the rows of a panel, then their integers, while they lie in the cache. */
+static void norm_panels(const struct worker *w, const struct act_rows *r, const struct panels *all,
+                        const struct mat *m, const float *x, const float *gain, float eps)
+{
+    size_t first, last, cols = (size_t)r->d;
+    float *rows = w->scratch;
+    team_share(w, all->count, 1, &first, &last);
+    for (size_t i = first; i < last; i++) {
+        size_t begin = panel_begin(all, i), end = panel_begin(all, i + 1);
+        for (size_t t = begin; t < end; t++) {
+            kernels()->rmsnorm(x + t * cols, gain, eps, cols, rows + (t - begin) * cols);
+        }
+        act_put_panel(r, m, i, 0, rows, cols, cols);
     }
 }
 
@@ -147,7 +181,14 @@ void op_norm_act(const struct worker *w, struct act *a, const float *x, const fl
     assert(d == m->cols);
     bool exact = !m->form.bits, own = wants_own(w, m, n) && !exact;
     const struct act_rows *r = act_begin(w, a, y, n, m, own);
+    struct panels all = panels_of(m, n);
     size_t first = 0, last = (size_t)n, cols = (size_t)d;
+    bool room = w->scratch_bytes >= PANEL_TOKENS * cols * sizeof(float);
+    if (!exact && room && all.count >= 2 * (size_t)w->count) {
+        norm_panels(w, r, &all, m, x, gain, eps);
+        team_barrier(w);
+        return;
+    }
     if (!own) {
         team_share(w, last, 1, &first, &last);
     }

@@ -268,7 +268,7 @@ static void expect_tile(const struct product *p, size_t strip, size_t token, siz
 }
 
 enum {
-    STEP_GROUPS = 16, /* 16 KiB of bytes in two strips, 2 to 8 of factors, and 9 of a panel */
+    STEP_GROUPS = 18, /* 18 KiB of bytes in two strips, 2 to 9 of factors, and 10 of a panel */
     TILE_FLOATS = PANEL_TOKENS * 2 * STRIP_ROWS
 };
 
@@ -299,9 +299,9 @@ static size_t step_groups(const struct product *p, bool one_panel)
     if (p->m->form.bits == 16) {
         return one_panel ? p->groups : I16_BLOCK / GROUP;
     }
-    size_t steps = (p->groups + STEP_GROUPS - 1) / STEP_GROUPS;
-    size_t n = (p->groups + steps - 1) / steps;
-    return p->m->form.super ? (n + SUPER_GROUPS - 1) / SUPER_GROUPS * SUPER_GROUPS : n;
+    size_t block = p->m->form.super ? SUPER_GROUPS : 1, most = STEP_GROUPS / block * block;
+    size_t steps = (p->groups + most - 1) / most;
+    return ((p->groups + steps - 1) / steps + block - 1) / block * block;
 }
 
 /* What the next step reads of each strip: asked for bit by bit while the panels pass, since it
@@ -480,7 +480,8 @@ static void silu_part(const struct worker *w, struct product *p, size_t first, s
                       float *tmp, const struct act_rows *b, const struct mat *down)
 {
     size_t ff = (size_t)p->m->rows / 2, width = last - first;
-    float row[SILU_COLUMNS];
+    struct panels panels = panels_of(down, p->a->n);
+    float rows[PANEL_TOKENS * SILU_COLUMNS];
     p->ldy = 2 * width;
     for (size_t half = 0; half < 2; half++) {
         size_t strip = (half * ff + first) / STRIP_ROWS;
@@ -489,12 +490,15 @@ static void silu_part(const struct worker *w, struct product *p, size_t first, s
         p->after = half ? share_after(w, p->m) : strip_at(p, (ff + first) / STRIP_ROWS, 0).values;
         mul_strips(w, p, strip, strip + width / STRIP_ROWS);
     }
-    for (size_t i = 0; i < (size_t)p->a->n; i++) {
-        const float *gate = tmp + i * 2 * width;
+    for (size_t i = 0; i < panels.count; i++) {
+        size_t begin = panel_begin(&panels, i), n_rows = panel_begin(&panels, i + 1) - begin;
         for (size_t c = 0; c < width; c += SILU_COLUMNS) {
             size_t n = width - c < SILU_COLUMNS ? width - c : SILU_COLUMNS;
-            kernels()->silu_mul(gate + c, gate + width + c, n, row);
-            act_put(b, down, i, (first + c) / GROUP, row, n);
+            for (size_t t = 0; t < n_rows; t++) {
+                const float *gate = tmp + (begin + t) * 2 * width + c;
+                kernels()->silu_mul(gate, gate + width, n, rows + t * SILU_COLUMNS);
+            }
+            act_put_panel(b, down, i, (first + c) / GROUP, rows, SILU_COLUMNS, n);
         }
     }
 }

@@ -130,6 +130,10 @@ struct act_rows *act_begin(const struct worker *w, const struct act *a, const fl
 void act_put(const struct act_rows *r, const struct mat *m, size_t token, size_t g0, const float *x,
              size_t n);
 
+/* The same for all tokens of panel i; their values are ld floats apart. */
+void act_put_panel(const struct act_rows *r, const struct mat *m, size_t i, size_t g0,
+                   const float *x, size_t ld, size_t n);
+
 /* The scale of a token's group from its peak magnitude (as bits): 0 for nothing, NaN for what
  * cannot be quantised, else peak / levels rounded up to 22 bits of mantissa. */
 float quant_scale(uint32_t peak_bits, float levels);

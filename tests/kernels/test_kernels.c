@@ -110,6 +110,13 @@ static void check_quant(void)
         struct act_panel b = random_panel(tested, bits, cols, nt, x + 1);
         size_t bytes = act_panel_bytes(a.groups, nt);
         CHECK(memcmp(a.bytes, b.bytes, bytes) == 0, "quant%d cols %zu tokens %d", bits, cols, nt);
+        if (bits == 8) {
+            size_t half = a.groups / 2; /* in two parts, over what must not show */
+            memset(b.bytes, 0x55, ACT_GROUP_BYTES * a.groups * (size_t)nt);
+            tested->quant8_panel(x + 1, cols, cols, &b, 0, half);
+            tested->quant8_panel(x + 1, cols, cols, &b, half, a.groups);
+            CHECK(memcmp(a.bytes, b.bytes, bytes) == 0, "panel of %zu x %d", cols, nt);
+        }
         free(a.bytes);
         free(b.bytes);
         free(x);
