@@ -299,9 +299,20 @@ static void encode(const struct worker *w, struct walk *k)
     }
     for (int64_t layer = 0; layer < m->hp.n_layers; layer++) {
         bool first_rows = first_only && layer + 1 == m->hp.n_layers;
-        op_attention_full(w, TYPE_F16, s->qkv, s->qkv + d, s->qkv + 2 * d, 3 * d, s->starts,
-                          k->g.last - k->g.first, first_rows ? 1 : k->n, m->hp.n_heads,
-                          m->hp.head_dim, scale, s->attn, d);
+        struct enc_attn attn = {.mode = m->mode,
+                                .q = s->qkv,
+                                .k = s->qkv + d,
+                                .v = s->qkv + 2 * d,
+                                .ld = 3 * d,
+                                .starts = s->starts,
+                                .n_texts = k->g.last - k->g.first,
+                                .most = first_rows ? 1 : k->n,
+                                .n_heads = m->hp.n_heads,
+                                .head_dim = m->hp.head_dim,
+                                .scale = scale,
+                                .out = s->attn,
+                                .ldo = d};
+        op_enc_attention(w, &attn);
         team_barrier(w);
         if (first_rows) {
             keep_first_rows(w, k);

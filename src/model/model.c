@@ -7,6 +7,7 @@
 
 #include "base/sys.h"
 #include "model/encoder.h"
+#include "tensor/encoder.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -186,7 +187,12 @@ static enum status open_weights(struct model *m, const struct model_options *opt
                                         .max_bytes = opt->packed_max_bytes,
                                         .min_bytes = opt->packed_min_bytes};
     double begun = clock_ms();
-    enum status s = team_open(opt->n_threads, ops_scratch_bytes(widest(&m->hp)), &m->team, e);
+    size_t scratch = ops_scratch_bytes(widest(&m->hp));
+    if (m->mode == MUL_ENCODER || m->mode == MUL_ENCODER_INT8) {
+        size_t attn = enc_attn_bytes(m->hp.n_ctx_train, m->hp.head_dim);
+        scratch = attn > scratch ? attn : scratch;
+    }
+    enum status s = team_open(opt->n_threads, scratch, &m->team, e);
     if (s) {
         return s;
     }

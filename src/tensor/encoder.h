@@ -42,6 +42,23 @@ struct enc_norm {
 void op_enc_norm(const struct worker *w, const struct enc_norm *norm, const float *residual,
                  int64_t n, int64_t d, float *x, const struct enc_act *a);
 
+/* out[i] = attention of each head in its own text, whose tokens all see one another; like
+ * op_attention_full(), in the arithmetic of the mode. starts[n_texts + 1] are rows of q, k, v (row
+ * stride ld) and out (ldo); the first `most` tokens of each text ask. */
+struct enc_attn {
+    enum mul_mode mode;
+    const float *q, *k, *v;
+    int64_t ld;
+    const int64_t *starts;
+    int64_t n_texts, most, n_heads, head_dim;
+    float scale;
+    float *out;
+    int64_t ldo;
+};
+void op_enc_attention(const struct worker *w, const struct enc_attn *a);
+/* The scratch that op_enc_attention needs of a worker for texts of at most n tokens. */
+size_t enc_attn_bytes(int64_t n, int64_t head_dim);
+
 /* m->packed from the tensors' rows; called by mat_init. */
 MUST_CHECK enum status enc_mat_pack(struct mat *m, const struct tensor *const *t, struct team *team,
                                     struct err *e);

@@ -43,6 +43,7 @@ static void fill_levels(void)
         kernels_fill_avx2_mul(k);
         kernels_fill_avx2_probe(k);
         kernels_fill_avx2_enc(k);
+        kernels_fill_avx2_enc_attn(k);
     }
     if (cpu->avxvnni) {
         struct kernels *k = next_level("avx-vnni");
@@ -60,6 +61,7 @@ static void fill_levels(void)
         kernels_fill_avx512_few(k);
         kernels_fill_avx512_probe(k);
         kernels_fill_avx512_enc(k);
+        kernels_fill_avx512_enc_attn(k);
     }
 #elif defined(__aarch64__)
     const struct cpu *cpu = cpu_features();

@@ -40,6 +40,56 @@ enum { ENC_ROWS = 32, ENC_TOKENS = 12, ENC_UNIT = 4, ENC_BLOCK = 384, ENC_PAD = 
         0.0286239646f, -0.0402957872f, 0.0546718501f, -0.0771833733f, 0.156905293f
 enum { ENC_GELU_TERMS = 10 };
 
+/* Attention of one head of one text, all of whose tokens see one another; in integers, like the
+ * products. Keys and values are taken about the middle of their column's range: what is the same
+ * for all keys changes no weight, and what is the same for all values is added at the end. So keys
+ * need only one scale for all tokens, and scores no arithmetic but their query's unit.
+ *
+ * The definition, for n tokens of d columns (K, V: the largest integers below):
+ *   keys    mid_c = fl((least + most) / 2), half_c = fl((most - least) / 2); ks = fl(max half / K);
+ *           k = rint(fl((x - mid) * fl(1 / ks)))
+ *   values  the same with a scale vs_c = fl(half_c / V) per column
+ *   query   qs = fl(max |x| / K); q = rint(fl(x * fl(1 / qs)))
+ *   dot_j = q . k_j, M = max dot_j, unit = fl(qs * fl(ks * fl(scale * log2(e) * U))), at most 1 for
+ *   8 bits; x_j = dot_j as a float
+ *   8 bits  u_j = rint(fma(-(x_j + ACC_BIAS), unit, fl((M + ACC_BIAS) * unit))), not below 0;
+ *           p_j = enc_chances[u_j % 32] >> u_j / 32; U = 32, K = ENC_HEAD8
+ *   16 bits t_j = max(fl(fl(x_j - M) * unit), -40); p_j = rint(ENC_CHANCE * 2^t_j), the power as a
+ *           polynomial of degree 3; U = 1, K = ENC_HEAD16
+ *   o_c = sum of p_j v_jc, of ENC_CHANCE_KEYS keys; those sums added as floats in order
+ *   out_c = fma(o_c, fl(vs_c * fl(1 / sum of p_j)), mid_c); V = ENC_VALUE
+ * A scale of at most 1e-25 has the inverse 0; ranges that are not finite make all NaN.
+ *
+ * With 8 bits a step of 1 in 32 of an octave is finer than what they leave of a score. Rejected:
+ * weights in 8 bits, which take half the products and round what many small weights add up to. */
+enum { ENC_QUERIES = 32, ENC_MAX_HEAD = 256, ENC_CHANCE_KEYS = 256, ENC_CHANCE_STEPS = 32 };
+#define ENC_HEAD8 127.0f
+#define ENC_HEAD16 2896.0f  /* 256 * 2896^2 < 2^31 */
+#define ENC_CHANCE 16383.0f /* 256 * 16384 * 511 < 2^31 */
+#define ENC_VALUE 511.0f
+#define ENC_EXP2_COEFFICIENTS 0.0558011f, 0.240227f, 0.693147f, 1.0f
+extern const uint16_t enc_chances[ENC_CHANCE_STEPS]; /* rint(ENC_CHANCE * 2^(-i / 32)) */
+
+struct enc_head {
+    int bits;
+    const float *q, *k, *v; /* [n][d] in rows of stride ld */
+    size_t ld, n, d;        /* d: a multiple of 16, at most ENC_MAX_HEAD */
+    size_t n_queries;       /* the first so many tokens ask */
+    float scale;            /* of the softmax */
+    float *out;             /* [n_queries][d] in rows of stride ldo */
+    size_t ldo;
+    uint8_t *memory; /* enc_head_bytes(), 64-aligned; contents do not matter */
+};
+
+/* Parts of an enc_head's memory. Keys in panels of 12 tokens (the last of 4, 8 or 12), as tokens of
+ * a product; values [keys / 2][d][2] of int16; 32 queries as [dwords][32], which gives scores
+ * [keys][32] and weights [keys / 2][32][2] of int16. */
+struct enc_room {
+    uint8_t *k, *v, *q;
+    float *s;
+    uint8_t *p;
+};
+
 struct enc_panel { /* 64-aligned */
     const uint8_t *values;
     const float *factors;
@@ -63,6 +113,7 @@ struct enc_kernels {
     /* Tokens t .. t + 3 of the panel from four rows of n columns (row stride ldx); all of their
      * blocks. A block that holds what is not finite gets the scale NaN. */
     void (*quant)(int bits, const float *x, size_t ldx, size_t n, struct enc_tokens *p, int t);
+    void (*attend)(const struct enc_head *h);
 };
 
 static inline size_t enc_padded(size_t cols)
@@ -81,12 +132,19 @@ static inline size_t enc_dwords(int bits, size_t cols)
     return cols * (size_t)bits / 32;
 }
 
+/* Memory of a head's parts, and where they lie in it (room NULL: only the bytes). 16 bits need the
+ * most. */
+size_t enc_head_bytes(int bits, size_t n, size_t d, uint8_t *memory, struct enc_room *room);
+
 struct kernels;
 void kernels_fill_scalar_enc(struct kernels *k);
+void kernels_fill_scalar_enc_attn(struct kernels *k);
 #if defined(__x86_64__)
 void kernels_fill_avx2_enc(struct kernels *k);
+void kernels_fill_avx2_enc_attn(struct kernels *k);
 void kernels_fill_avxvnni_enc(struct kernels *k);
 void kernels_fill_avx512_enc(struct kernels *k);
+void kernels_fill_avx512_enc_attn(struct kernels *k);
 #elif defined(__aarch64__)
 void kernels_fill_neon_enc(struct kernels *k);
 #endif

@@ -19,6 +19,7 @@ static inline __m256i dot8(__m256i x, __m256i w)
 
 void kernels_fill_avx2_enc(struct kernels *k)
 {
-    k->enc = (struct enc_kernels){.mul = mul, .quant = quant};
+    k->enc.mul = mul;
+    k->enc.quant = quant;
 }
 #endif

@@ -240,6 +240,7 @@ static void quant(int bits, const float *x, size_t ldx, size_t n, struct enc_tok
 
 void kernels_fill_avx512_enc(struct kernels *k)
 {
-    k->enc = (struct enc_kernels){.mul = mul, .quant = quant};
+    k->enc.mul = mul;
+    k->enc.quant = quant;
 }
 #endif

@@ -9,6 +9,7 @@
 
 void kernels_fill_avxvnni_enc(struct kernels *k)
 {
-    k->enc = (struct enc_kernels){.mul = mul, .quant = quant};
+    k->enc.mul = mul;
+    k->enc.quant = quant;
 }
 #endif

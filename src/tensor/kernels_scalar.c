@@ -120,4 +120,5 @@ void kernels_fill_scalar(struct kernels *k)
     kernels_fill_scalar_mul(k);
     kernels_fill_scalar_probe(k);
     kernels_fill_scalar_enc(k);
+    kernels_fill_scalar_enc_attn(k);
 }

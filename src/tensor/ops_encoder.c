@@ -7,6 +7,7 @@
 
 #include "tensor/pack.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -151,6 +152,35 @@ void op_enc_norm(const struct worker *w, const struct enc_norm *norm, const floa
         if (a) {
             quant_unit(a, &s, unit, x, width);
         }
+    }
+}
+
+size_t enc_attn_bytes(int64_t n, int64_t head_dim)
+{
+    return enc_head_bytes(16, (size_t)n, (size_t)head_dim, NULL, NULL);
+}
+
+void op_enc_attention(const struct worker *w, const struct enc_attn *a)
+{
+    size_t ld = (size_t)a->ld, ldo = (size_t)a->ldo;
+    for (int64_t i = w->index; i < a->n_texts * a->n_heads; i += w->count) {
+        int64_t n = a->starts[i / a->n_heads + 1] - a->starts[i / a->n_heads];
+        size_t row = (size_t)a->starts[i / a->n_heads];
+        size_t column = (size_t)(i % a->n_heads * a->head_dim);
+        struct enc_head h = {.bits = bits_of(a->mode),
+                             .q = a->q + row * ld + column,
+                             .k = a->k + row * ld + column,
+                             .v = a->v + row * ld + column,
+                             .ld = ld,
+                             .n = (size_t)n,
+                             .d = (size_t)a->head_dim,
+                             .n_queries = (size_t)(n < a->most ? n : a->most),
+                             .scale = a->scale,
+                             .out = a->out + row * ldo + column,
+                             .ldo = ldo,
+                             .memory = w->scratch};
+        assert(enc_attn_bytes(n, a->head_dim) <= w->scratch_bytes);
+        kernels()->enc.attend(&h);
     }
 }
 

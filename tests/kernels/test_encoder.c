@@ -291,6 +291,158 @@ static void gelu_is_close_everywhere(void **state)
     free_tile(&t);
 }
 
+/* One head: queries, keys and values side by side, like a layer's product leaves them. */
+struct head {
+    struct enc_head h;
+    float *qkv;
+    float *out;
+};
+
+static struct head random_head(int bits, size_t n, size_t d, size_t n_queries)
+{
+    struct head t = {.qkv = test_normals(&rng, n * 3 * d)};
+    size_t bytes = enc_head_bytes(16, n, d, NULL, NULL);
+    t.out = mem_aligned(n_queries * (d + 3), sizeof(float));
+    for (size_t i = 0; i < n * d; i++) { /* columns of keys that lie far off */
+        t.qkv[i / d * 3 * d + d + i % d] += (float)(i % d % 5) * 3;
+    }
+    t.h = (struct enc_head){.bits = bits,
+                            .q = t.qkv,
+                            .k = t.qkv + d,
+                            .v = t.qkv + 2 * d,
+                            .ld = 3 * d,
+                            .n = n,
+                            .d = d,
+                            .n_queries = n_queries,
+                            .scale = 1 / sqrtf((float)d),
+                            .out = t.out,
+                            .ldo = d + 3,
+                            .memory = mem_aligned(bytes, 1)};
+    memset(t.h.memory, 0xff, bytes);
+    return t;
+}
+
+static void free_head(struct head *t)
+{
+    free(t->qkv);
+    free(t->out);
+    free(t->h.memory);
+}
+
+/* Root of the mean square difference from plain sums in double, over values of variance 1. */
+static double head_error(const struct enc_head *h)
+{
+    double wrong = 0, *p = mem_aligned(h->n, sizeof *p);
+    for (size_t i = 0; i < h->n_queries; i++) {
+        double most = -INFINITY, total = 0;
+        for (size_t j = 0; j < h->n; j++) {
+            p[j] = 0;
+            for (size_t c = 0; c < h->d; c++) {
+                p[j] += (double)h->q[i * h->ld + c] * (double)h->k[j * h->ld + c];
+            }
+            p[j] *= (double)h->scale;
+            most = p[j] > most ? p[j] : most;
+        }
+        for (size_t j = 0; j < h->n; j++) {
+            p[j] = exp(p[j] - most);
+            total += p[j];
+        }
+        for (size_t c = 0; c < h->d; c++) {
+            double sum = 0;
+            for (size_t j = 0; j < h->n; j++) {
+                sum += p[j] / total * (double)h->v[j * h->ld + c];
+            }
+            wrong += pow(sum - (double)h->out[i * h->ldo + c], 2);
+        }
+    }
+    free(p);
+    return sqrt(wrong / (double)(h->n_queries * h->d));
+}
+
+static const size_t lengths[] = {1, 2, 3, 4, 5, 9, 12, 13, 16, 17, 31, 33, 64, 100, 255, 257, 300};
+static const size_t widths[] = {16, 32, 48, 64, 128, 256};
+
+static void heads_have_the_bits_of_the_definition(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        for (size_t w = 0; w < sizeof widths / sizeof widths[0]; w++) {
+            size_t n = lengths[i], d = widths[w], asks = (i + w) % 3 ? n : 1 + n / 2;
+            for (int bits = 8; bits <= 16; bits += 8) {
+                struct head t = random_head(bits, n, d, asks);
+                float *want = test_normals(&rng, asks * (d + 3));
+                memcpy(t.out, want, asks * (d + 3) * sizeof *want); /* the gaps stay */
+                scalar->enc.attend(&t.h);
+                memcpy(want, t.out, asks * (d + 3) * sizeof *want);
+                for (size_t r = 0; r < asks; r++) {
+                    memset(t.out + r * (d + 3), 0, d * sizeof *want);
+                }
+                tested->enc.attend(&t.h);
+                assert_memory_equal(want, t.out, asks * (d + 3) * sizeof *want);
+                free(want);
+                free_head(&t);
+            }
+        }
+    }
+}
+
+static void heads_are_close(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        for (int bits = 8; bits <= 16; bits += 8) {
+            struct head t = random_head(bits, lengths[i], 32, lengths[i]);
+            tested->enc.attend(&t.h);
+            assert_true(head_error(&t.h) < (bits == 8 ? 0.02 : 2e-3));
+            free_head(&t);
+        }
+    }
+}
+
+/* Large scores, scores that are all alike, columns without a range, and what is not a number. */
+static void odd_heads(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 8; kind++) {
+        for (int bits = 8; bits <= 16; bits += 8) {
+            const size_t n = 37, d = 32;
+            struct head t = random_head(bits, n, d, n);
+            float want[37 * 35];
+            for (size_t i = 0; i < n * d; i++) {
+                float *q = &t.qkv[i / d * 3 * d + i % d], *k = q + d, *v = k + d;
+                *q *= kind == 0 ? 1e12f : kind == 1 ? 0 : kind == 2 ? 1e-30f : 1;
+                *k *= kind == 0 ? 1e12f : 1;
+                *k = kind == 3 ? 7 : *k;
+                *v = kind == 4 ? -3 : *v;
+            }
+            t.qkv[5 * 3 * d + (size_t)(kind - 5 > 0 ? kind - 5 : 0) * d + 3] *= kind == 5 ? INFINITY
+                                                                                : kind == 6 ? NAN
+                                                                                : kind == 7
+                                                                                    ? INFINITY
+                                                                                    : 1;
+            scalar->enc.attend(&t.h);
+            memcpy(want, t.out, n * 35 * sizeof *want);
+            tested->enc.attend(&t.h);
+            for (size_t i = 0; i < n * 35; i++) {
+                bool nan = i % 35 < d && (kind > 5 || (kind == 5 && i / 35 == 5));
+                assert_int_equal(nan, i % 35 < d && isnan(t.out[i]));
+                assert_true(nan ? isnan(want[i]) : want[i] == t.out[i]);
+            }
+            assert_true(kind != 4 || t.out[17] == -3);
+            free_head(&t);
+        }
+    }
+}
+
+static void chances_are_powers(void **state)
+{
+    (void)state;
+    for (int i = 0; i < ENC_CHANCE_STEPS; i++) {
+        double power = (double)ENC_CHANCE * pow(2, -i / (double)ENC_CHANCE_STEPS);
+        assert_int_equal(enc_chances[i], (int)rint(power));
+    }
+}
+
 static int seed(void **state)
 {
     (void)state;
@@ -306,6 +458,10 @@ int main(void)
         cmocka_unit_test_setup(quantising_has_the_bits_of_the_definition, seed),
         cmocka_unit_test_setup(operations_are_close_and_independent, seed),
         cmocka_unit_test_setup(gelu_is_close_everywhere, seed),
+        cmocka_unit_test_setup(heads_have_the_bits_of_the_definition, seed),
+        cmocka_unit_test_setup(heads_are_close, seed),
+        cmocka_unit_test_setup(odd_heads, seed),
+        cmocka_unit_test(chances_are_powers),
     };
     int failed = 0;
     scalar = kernels_level(0);
