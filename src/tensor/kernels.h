@@ -73,16 +73,17 @@ struct attn_tile {
  *     F = fma(fl(dot * xs), scale, F); if has_min: F = fma(min, fl(sum of x * xs), F)
  * dot and the sum are exact integers, so every instruction set gives the same bits, and so does any
  * tiling: the result depends on the row and the token only. */
-enum { STRIP_ROWS = 16, GROUP = 32, PANEL_TOKENS = 12, I16_BLOCK = 256, SUPER_GROUPS = 8 };
+enum { STRIP_ROWS = 16, GROUP = 32, PANEL_TOKENS = 8, I16_BLOCK = 256, SUPER_GROUPS = 8 };
 enum { FEW_TOKENS = 8 };
 
 /* A panel of nt tokens over `groups` groups. What a tile reads of a group lies together, so that a
- * panel is one stream (struct act_group tells where): 48 bytes per token, nine cache lines for
- * twelve. */
+ * panel is one stream (struct act_group tells where): 48 bytes per token, six cache lines for
+ * eight. */
 struct act_panel {
     int nt;
     size_t groups;
-    uint8_t *bytes;  /* per group: int8 q [8][nt][4], then what act_group names, [nt] each */
+    const uint8_t *next; /* what is read as `bytes` after these, to be fetched; or NULL */
+    uint8_t *bytes;      /* per group: int8 q [8][nt][4], then what act_group names, [nt] each */
     uint8_t *halves; /* per group: int32 init [2][nt], float xsum [2][nt]: columns 0-15 and 16-31 */
     int16_t *q16;    /* [g][16][nt][2], for 16-bit weights */
     float *xs16;     /* [block][nt] */

@@ -1,21 +1,23 @@
 /* Products of packed integers with AVX-512 VNNI: see kernels.h for layouts and the definition.
  *
- * Lane r of a register is row r of a strip: no horizontal sums. The main tile is 32 rows (two
- * strips) by 12 tokens: 24 int32 accumulators live in registers, and per quad of columns 2 weight
- * loads and 12 broadcasts feed 24 vpdpbusd. Float sums live in the output tile in the first-level
- * cache; per group an accumulator costs two fused multiply-adds beside its 8 vpdpbusd, because it
- * starts at the bits of ACC_BIAS and needs no conversion: 80 % of the instruction's peak at best.
+ * Lane r of a register is row r of a strip: no horizontal sums. A tile is 32 rows (two strips) by 8
+ * tokens: 16 int32 accumulators and 12 of their 16 float sums live in registers, and per quad of
+ * columns 2 weight loads and 8 broadcasts feed 16 vpdpbusd. Per group an accumulator costs two
+ * fused multiply-adds beside its 8 vpdpbusd, because it starts at the bits of ACC_BIAS and needs no
+ * conversion, and a third with mins: 80 and 73 % of the instruction's peak at best. What the next
+ * panel will read is fetched meanwhile, since panels come from the second-level cache.
  *
  * The order of instructions matters as much as their number, since some hundred of them wait in the
- * scheduler: scales are converted before the dot products of their group, not after, or the
- * multiply-adds queue behind the conversion (74 % of the peak instead of 64 from the cache on
- * Golden Cove). vpdpbusd is one volatile line of assembly, which keeps that order: and gcc 12
- * copies and spills the 24 accumulators when they go through the intrinsic, which halves the speed.
- * Without mins two tiles of 6 tokens whose sums stay in registers are better: 72 % of the peak for
- * 67 with one scale a group, 63 for 52 with two; with mins they are not (66 for 70). Rejected: 6 x
- * 64 and 8 x 48 tiles (the same speed); a quad of the 6-token tile in one piece of assembly,
- * without gcc's copies of accumulators, which cost nothing (66 %); all multiply-adds by scale
- * before the first store (62 %). Without its stores the 12-token tile would reach 75 %. */
+ * scheduler: all that counts is a volatile line of assembly, which keeps it; and gcc 12 copies and
+ * spills accumulators that go through intrinsics, which halves the speed.
+ *
+ * Measured on Golden Cove, 18 groups, 43 panels in the second-level cache, without mins / with:
+ * this tile 76 / 69 % of the peak (74 / 66 without fetching ahead); 12 tokens with all sums in
+ * memory 66 / 65 (stores and loads of sums cost what longer chains gain); two tiles of 6 tokens
+ * with sums in registers 72 / 64 (12 chains of a latency of 5 feed two ports to 90 % only); two of
+ * 7 tokens 75 / 68; 10 tokens - / 62. Mins as a product of their own, at one multiply-add of 16
+ * lanes a group or half of one as int16, would gain 0 to 5 % of this function. Rejected as well: 6
+ * x 64 and 8 x 48 tiles of 24 accumulators. */
 #if defined(__x86_64__)
 #include "tensor/kernels_mul_512.h"
 #include "tensor/kernels_x86.h"
@@ -24,161 +26,136 @@
 #include <string.h>
 
 #define DPWSSD(acc, w, x) __asm__ volatile("vpdpwssd %2, %1, %0" : "+v"(acc) : "v"(w), "v"(x))
-/* a = a * x + *b, and y += a * s; *b is broadcast. In assembly like the rest, so that they stay
- * where they are written. */
+/* In assembly like the products, so that they stay where they are written: v = *p; v = *p in every
+ * lane; a = a * x + *b; y += a * x; a = a * x + *y; y += m * *x. x and b are broadcast from p. */
+#define LOAD(v, p) __asm__ volatile("vmovaps %1, %0" : "=v"(v) : "m"(*(const __m512 *)(p)))
+#define LOAD_EACH(v, p) __asm__ volatile("vpbroadcastd %1, %0" : "=v"(v) : "m"(*(p)))
 #define UNBIAS(a, x, b) \
     __asm__ volatile("vfmadd213ps %2%{1to16%}, %1, %0" : "+v"(a) : "v"(x), "m"(*(b)))
-#define ADD_SCALED(y, a, s) __asm__ volatile("vfmadd231ps %2, %1, %0" : "+v"(y) : "v"(a), "v"(s))
-#define IN_PLACE(v) __asm__ volatile("" : "+v"(v)) /* computed here, not where it is used */
+#define ADD_SCALED(y, a, x) __asm__ volatile("vfmadd231ps %2, %1, %0" : "+v"(y) : "v"(a), "v"(x))
+#define SCALE_ADD(a, x, y) \
+    __asm__ volatile("vfmadd213ps %2, %1, %0" : "+v"(a) : "v"(x), "m"(*(const __m512 *)(y)))
+#define ADD_MIN(y, m, x) \
+    __asm__ volatile("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(y) : "v"(m), "m"(*(x)))
+#define STORE(p, v) __asm__ volatile("vmovaps %1, %0" : "=m"(*(__m512 *)(p)) : "v"(v))
 
 /* Bytes that values and factors are asked for ahead of unpacking. */
 enum { VALUES_AHEAD = 3072, FACTORS_AHEAD = 2048 };
 
-#define FORGET_MEMORY() __asm__ volatile("" ::: "memory")
-
-enum { NARROW_TOKENS = PANEL_TOKENS / 2 };
+/* Float sums of a tile in registers: the first HELD of [8 tokens][2 strips]. */
+enum { HELD = 12, SUMS = 2 * PANEL_TOKENS };
 
 INLINE void zero_tile(const int NT, float *out)
 {
-#pragma GCC unroll 24
+#pragma GCC unroll 16
     for (int i = 0; i < 2 * NT; i++) {
         _mm512_store_ps(out + i * 16, _mm512_setzero_ps());
     }
 }
 
-/* Quads of columns of a group times two strips. */
-INLINE void dot_quads(const int NT, const int quads, const uint8_t *v0, const uint8_t *v1,
-                      const uint8_t *q, __m512i *a, __m512i *b)
+/* Accumulators [2 t + strip] of a group, or of half of one, to the float sums. xs: scales of the
+ * panel's NT tokens, then their biases; s, m: scales and mins of a strip's rows; sums: of x. */
+INLINE void add_group(const int NT, const bool has_min, __m512i *acc, const float *xs,
+                      const float *const s[2], const float *const m[2], const float *sums,
+                      __m512 *y, float *out)
 {
-#pragma GCC unroll 1
-    for (int k = 0; k < quads; k++, v0 += 64, v1 += 64, q += 4 * NT) {
-        __m512i w0 = _mm512_load_si512(v0), w1 = _mm512_load_si512(v1);
-        if (NT < PANEL_TOKENS - 1) { /* perhaps the only panel: weights come from memory */
-            _mm_prefetch((const char *)v0 + 3072, _MM_HINT_T0);
-            _mm_prefetch((const char *)v1 + 3072, _MM_HINT_T0);
+    __m512 scale[2], min[2];
+    LOAD(scale[0], s[0]);
+    LOAD(scale[1], s[1]);
+    if (has_min) {
+        LOAD(min[0], m[0]);
+        LOAD(min[1], m[1]);
+    }
+#pragma GCC unroll 8
+    for (int t = 0; t < NT; t++) {
+        __m512 unit;
+        LOAD_EACH(unit, xs + t);
+        __m512 d[2] = {_mm512_castsi512_ps(acc[2 * t]), _mm512_castsi512_ps(acc[2 * t + 1])};
+        UNBIAS(d[0], unit, xs + NT + t);
+        UNBIAS(d[1], unit, xs + NT + t);
+#pragma GCC unroll 2
+        for (int j = 0; j < 2; j++) {
+            const int i = 2 * t + j;
+            if (i < HELD) {
+                ADD_SCALED(y[i], d[j], scale[j]);
+            } else {
+                SCALE_ADD(d[j], scale[j], out + i * STRIP_ROWS);
+            }
         }
-#pragma GCC unroll 12
-        for (int t = 0; t < NT; t++) {
-            __m512i x = broadcast(q + 4 * t);
-            DPBUSD(a[t], w0, x);
-            DPBUSD(b[t], w1, x);
+#pragma GCC unroll 2
+        for (int j = 0; j < 2; j++) {
+            const int i = 2 * t + j;
+            if (has_min && i < HELD) {
+                ADD_MIN(y[i], min[j], sums + t);
+            } else if (has_min) {
+                ADD_MIN(d[j], min[j], sums + t);
+            }
+            if (i >= HELD) {
+                STORE(out + i * STRIP_ROWS, d[j]);
+            }
         }
     }
 }
 
-/* NT tokens of a panel times two strips of bytes. NT, halves and min are constants where this is
+/* A panel of NT tokens times two strips of bytes. NT, halves and min are constants where this is
  * instantiated. */
 INLINE void tile8(const int NT, const int halves, const bool has_min, const struct strip *w,
                   const struct act_panel *x, bool add, float *out)
 {
     const size_t stride = (size_t)halves * (has_min ? 2 : 1) * STRIP_ROWS;
-    const int quads = 8 / halves;
+    const int quads = 8 / halves, held = 2 * NT < HELD ? 2 * NT : HELD;
     const uint8_t *v0 = w[0].values, *v1 = w[1].values;
     const float *f0 = (const float *)(const void *)w[0].factors;
     const float *f1 = (const float *)(const void *)w[1].factors;
     const uint8_t *q = x->bytes, *half = x->halves;
+    const ptrdiff_t next = x->next ? x->next - x->bytes : 0;
+    __m512 y[HELD];
     if (!add) {
         zero_tile(NT, out);
     }
+#pragma GCC unroll 12
+    for (int i = 0; i < held; i++) {
+        y[i] = _mm512_load_ps(out + i * STRIP_ROWS);
+    }
     for (size_t g = 0; g < x->groups; g++) {
+#pragma GCC unroll 8
+        for (int i = 0; i < ACT_GROUP_BYTES * NT; i += 64) {
+            _mm_prefetch((const char *)q + next + i, _MM_HINT_T0);
+        }
         const float *xs = (const float *)(const void *)(q + 32 * NT);
+#pragma GCC unroll 2
         for (int h = 0; h < halves; h++) {
-            const uint8_t *init = halves == 1 ? q + 40 * NT : half + h * 4 * NT;
-            const uint8_t *sums = halves == 1 ? q + 44 * NT : half + 8 * NT + h * 4 * NT;
-            const __m512 s0 = _mm512_load_ps(f0 + h * STRIP_ROWS);
-            const __m512 s1 = _mm512_load_ps(f1 + h * STRIP_ROWS);
-            __m512i a[PANEL_TOKENS], b[PANEL_TOKENS];
-#pragma GCC unroll 12
+            const int32_t *init =
+                (const int32_t *)(const void *)(halves == 1 ? q + 40 * NT : half + h * 4 * NT);
+            const float *sums =
+                (const float *)(const void *)(halves == 1 ? q + 44 * NT : half + (8 + h * 4) * NT);
+            __m512i acc[SUMS];
+#pragma GCC unroll 8
             for (int t = 0; t < NT; t++) {
-                a[t] = broadcast(init + 4 * t);
-                b[t] = a[t];
+                LOAD_EACH(acc[2 * t], init + t);
+                acc[2 * t + 1] = acc[2 * t];
             }
-            const size_t value = (size_t)(h * quads) * 64;
-            dot_quads(NT, quads, v0 + value, v1 + value, q + h * quads * 4 * NT, a, b);
-            __m512 m0 = s0, m1 = s1;
-            if (has_min) {
-                m0 = _mm512_load_ps(f0 + (halves + h) * STRIP_ROWS);
-                m1 = _mm512_load_ps(f1 + (halves + h) * STRIP_ROWS);
-            }
-#pragma GCC unroll 12
-            for (int t = 0; t < NT; t++) {
-                const float *sum = (const float *)(const void *)sums + t;
-                float *to = out + t * 32;
-                __m512 y0 = unbias(a[t], xs[t], xs[NT + t]), y1 = unbias(b[t], xs[t], xs[NT + t]);
-                y0 = _mm512_fmadd_ps(y0, s0, _mm512_load_ps(to));
-                y1 = _mm512_fmadd_ps(y1, s1, _mm512_load_ps(to + 16));
-                if (has_min) {
-                    y0 = _mm512_fmadd_ps(m0, _mm512_set1_ps(*sum), y0);
-                    y1 = _mm512_fmadd_ps(m1, _mm512_set1_ps(*sum), y1);
+#pragma GCC unroll 1
+            for (int k = h * quads; k < (h + 1) * quads; k++) {
+                __m512i w0 = _mm512_load_si512(v0 + k * 64), w1 = _mm512_load_si512(v1 + k * 64);
+#pragma GCC unroll 8
+                for (int t = 0; t < NT; t++) {
+                    __m512i v;
+                    LOAD_EACH(v, (const int32_t *)(const void *)q + k * NT + t);
+                    DPBUSD(acc[2 * t], w0, v);
+                    DPBUSD(acc[2 * t + 1], w1, v);
                 }
-                _mm512_store_ps(to, y0);
-                _mm512_store_ps(to + 16, y1);
-                FORGET_MEMORY(); /* or gcc keeps the sums on the stack as well */
             }
+            const float *const s[2] = {f0 + h * STRIP_ROWS, f1 + h * STRIP_ROWS};
+            const float *const m[2] = {s[0] + halves * STRIP_ROWS, s[1] + halves * STRIP_ROWS};
+            add_group(NT, has_min, acc, xs, s, m, sums, y, out);
         }
         v0 += 512, v1 += 512, f0 += stride, f1 += stride;
         q += ACT_GROUP_BYTES * NT, half += ACT_HALVES_BYTES * NT;
     }
-}
-
-/* Without mins: NT tokens from t0 on of a panel of PT. Their float sums stay in registers, since 24
- * stores per group cost more here than 12 accumulators too few. */
-INLINE void narrow8(const int NT, const int PT, const int t0, const int halves,
-                    const struct strip *w, const struct act_panel *x, bool add, float *out)
-{
-    const int quads = 8 / halves, stride = halves * STRIP_ROWS;
-    const uint8_t *v0 = w[0].values, *v1 = w[1].values;
-    const float *f0 = (const float *)(const void *)w[0].factors;
-    const float *f1 = (const float *)(const void *)w[1].factors;
-    const uint8_t *q = x->bytes, *half = x->halves;
-    __m512 y0[NARROW_TOKENS], y1[NARROW_TOKENS];
-    out += t0 * 32;
-#pragma GCC unroll 6
-    for (int t = 0; t < NT; t++) {
-        y0[t] = add ? _mm512_load_ps(out + t * 32) : _mm512_setzero_ps();
-        y1[t] = add ? _mm512_load_ps(out + t * 32 + 16) : _mm512_setzero_ps();
-    }
-    for (size_t g = 0; g < x->groups; g++) {
-        const float *xs = (const float *)(const void *)(q + 32 * PT) + t0;
-#pragma GCC unroll 2
-        for (int h = 0; h < halves; h++) {
-            const uint8_t *init = (halves == 1 ? q + 40 * PT : half + h * 4 * PT) + 4 * t0;
-            __m512i a[NARROW_TOKENS], b[NARROW_TOKENS];
-#pragma GCC unroll 6
-            for (int t = 0; t < NT; t++) {
-                a[t] = broadcast(init + 4 * t);
-                b[t] = a[t];
-            }
-            const int first = h * quads;
-#pragma GCC unroll 8
-            for (int k = first; k < first + quads; k++) {
-                __m512i w0 = _mm512_load_si512(v0 + k * 64), w1 = _mm512_load_si512(v1 + k * 64);
-#pragma GCC unroll 6
-                for (int t = 0; t < NT; t++) {
-                    __m512i v = broadcast(q + k * 4 * PT + 4 * (t0 + t));
-                    DPBUSD(a[t], w0, v);
-                    DPBUSD(b[t], w1, v);
-                }
-            }
-            const __m512 s0 = _mm512_load_ps(f0 + h * STRIP_ROWS);
-            const __m512 s1 = _mm512_load_ps(f1 + h * STRIP_ROWS);
-#pragma GCC unroll 6
-            for (int t = 0; t < NT; t++) {
-                __m512 d0 = _mm512_castsi512_ps(a[t]), d1 = _mm512_castsi512_ps(b[t]);
-                __m512 unit = _mm512_set1_ps(xs[t]);
-                UNBIAS(d0, unit, xs + PT + t);
-                UNBIAS(d1, unit, xs + PT + t);
-                ADD_SCALED(y0[t], d0, s0);
-                ADD_SCALED(y1[t], d1, s1);
-            }
-        }
-        v0 += 512, v1 += 512, f0 += stride, f1 += stride;
-        q += ACT_GROUP_BYTES * PT, half += ACT_HALVES_BYTES * PT;
-    }
-#pragma GCC unroll 6
-    for (int t = 0; t < NT; t++) {
-        _mm512_store_ps(out + t * 32, y0[t]);
-        _mm512_store_ps(out + t * 32 + 16, y1[t]);
+#pragma GCC unroll 12
+    for (int i = 0; i < held; i++) {
+        _mm512_store_ps(out + i * STRIP_ROWS, y[i]);
     }
 }
 
@@ -226,18 +203,18 @@ INLINE void tile16(const int NT, const struct strip *w, const struct act_panel *
     for (size_t p0 = 0, block = 0; p0 < pairs; p0 += I16_BLOCK / 2, block++) {
         const size_t end = pairs - p0 < I16_BLOCK / 2 ? pairs : p0 + I16_BLOCK / 2;
         __m512i acc[2][PANEL_TOKENS];
-#pragma GCC unroll 12
+#pragma GCC unroll 8
         for (int t = 0; t < NT; t++) {
             acc[0][t] = acc[1][t] = _mm512_setzero_si512();
         }
         for (size_t p = p0; p < end; p++, q += 2 * NT) {
             __m512i w0 = _mm512_load_si512(w[0].values + p * 64);
             __m512i w1 = _mm512_load_si512(w[1].values + p * 64);
-            if (NT < PANEL_TOKENS - 1) {
+            if (NT < PANEL_TOKENS - 1) { /* perhaps the only panel: weights come from memory */
                 _mm_prefetch((const char *)w[0].values + p * 64 + 3072, _MM_HINT_T0);
                 _mm_prefetch((const char *)w[1].values + p * 64 + 3072, _MM_HINT_T0);
             }
-#pragma GCC unroll 12
+#pragma GCC unroll 8
             for (int t = 0; t < NT; t++) {
                 __m512i v = broadcast(q + 2 * t);
                 DPWSSD(acc[0][t], w0, v);
@@ -247,7 +224,7 @@ INLINE void tile16(const int NT, const struct strip *w, const struct act_panel *
 #pragma GCC unroll 2
         for (int s = 0; s < 2; s++) {
             __m512 scale = _mm512_load_ps(w[s].factors + block * 64);
-#pragma GCC unroll 12
+#pragma GCC unroll 8
             for (int t = 0; t < NT; t++) {
                 float *to = out + t * 32 + s * 16;
                 __m512 xs = _mm512_set1_ps(x->xs16[block * (size_t)NT + (size_t)t]);
@@ -259,7 +236,7 @@ INLINE void tile16(const int NT, const struct strip *w, const struct act_panel *
 }
 
 /* Instances: one function per number of tokens, chosen by a switch. */
-#define EACH_NT(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
+#define EACH_NT(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8)
 
 #define CASE8(n)                                   \
     case n:                                        \
@@ -286,36 +263,12 @@ DEFINE_MUL8(mul8_half_min)
 #define HAS_MIN false
 DEFINE_MUL8(mul8_half)
 
-/* Panels of 10 to 12 tokens, in two parts. */
-#define CASE_NARROW(n)                                              \
-    case n:                                                         \
-        narrow8(((n) + 1) / 2, n, 0, HALVES, w, x, add, out);       \
-        narrow8((n) / 2, n, ((n) + 1) / 2, HALVES, w, x, add, out); \
-        return;
-#define DEFINE_NARROW8(name)                                                                 \
-    static void name(const struct strip *w, const struct act_panel *x, bool add, float *out) \
-    {                                                                                        \
-        switch (x->nt) {                                                                     \
-            CASE_NARROW(10)                                                                  \
-            CASE_NARROW(11)                                                                  \
-            CASE_NARROW(12)                                                                  \
-        }                                                                                    \
-    }
-#undef HALVES
-#define HALVES 1
-DEFINE_NARROW8(narrow8_plain)
-#undef HALVES
-#define HALVES 2
-DEFINE_NARROW8(narrow8_half)
-
 static void mul8(const struct strip *w, int n_strips, const struct mat_form *form,
                  const struct act_panel *x, bool add, float *out)
 {
     /* One strip is multiplied twice: that happens at the end of a matrix only. */
     const struct strip pair[2] = {w[0], w[n_strips - 1]};
-    if (x->nt >= 10 && !form->has_min) {
-        (form->halves == 1 ? narrow8_plain : narrow8_half)(pair, x, add, out);
-    } else if (form->halves == 1) {
+    if (form->halves == 1) {
         (form->has_min ? mul8_min : mul8_plain)(pair, x, add, out);
     } else {
         (form->has_min ? mul8_half_min : mul8_half)(pair, x, add, out);

@@ -1,9 +1,10 @@
 /* Activations to integers with AVX-512: see kernels.h for panels and the definition.
  *
  * A prompt is quantised a panel at a time: where one token's group needs eight scattered stores of
- * 4 bytes and a sum and a maximum across its lanes, twelve tokens share a tree of shuffles that
- * leaves the maximum of token t in lane t, so that scales, sums and what a panel keeps of them are
- * computed for all at once, and four tokens' quads of columns are stored as 16 bytes. */
+ * 4 bytes and a sum and a maximum across its lanes, eight tokens of two groups share a tree of
+ * shuffles that leaves the maximum of a token in its lane, so that scales, sums and what a panel
+ * keeps of them are computed for all at once, and four tokens' quads of columns are stored as 16
+ * bytes. */
 #if defined(__x86_64__)
 #include "tensor/pack.h"
 
@@ -96,8 +97,9 @@ static void quant8(const float *x, size_t n, struct act_panel *p, int t, size_t 
     }
 }
 
-/* Tokens of a panel in blocks of four; BLOCKS is a constant where this is instantiated. */
-enum { BLOCK = 4, MOST_BLOCKS = (PANEL_TOKENS + BLOCK - 1) / BLOCK };
+/* Four blocks of tokens side by side: 0-3 and 4-7 of a panel in one group and in the next. */
+enum { BLOCKS = 4, BLOCK = 4 };
+_Static_assert(PANEL_TOKENS == 2 * BLOCK, "two groups fill the lanes of a register");
 
 /* The larger of lanes 0 and 2 and of 1 and 3 of every four, a's beside b's. */
 INLINE __m512i fold_pair(__m512i a, __m512i b)
@@ -105,46 +107,43 @@ INLINE __m512i fold_pair(__m512i a, __m512i b)
     return _mm512_max_epu32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
 }
 
-/* Lane 4 i + t of the result is the maximum (the sum) of lanes t, 4 + t, 8 + t and 12 + t of v[i];
- * those of v[3] are v[2]'s. */
+/* Lane 4 i + t of the result is the maximum (the sum) of lanes t, 4 + t, 8 + t, 12 + t of v[i]. */
 #define FOLD_QUARTERS(name, op)                                                                 \
-    INLINE __m512i name(const __m512i v[MOST_BLOCKS])                                           \
+    INLINE __m512i name(const __m512i v[BLOCKS])                                                \
     {                                                                                           \
         __m512i a =                                                                             \
             op(_mm512_shuffle_i32x4(v[0], v[1], 0x88), _mm512_shuffle_i32x4(v[0], v[1], 0xdd)); \
         __m512i b =                                                                             \
-            op(_mm512_shuffle_i32x4(v[2], v[2], 0x88), _mm512_shuffle_i32x4(v[2], v[2], 0xdd)); \
+            op(_mm512_shuffle_i32x4(v[2], v[3], 0x88), _mm512_shuffle_i32x4(v[2], v[3], 0xdd)); \
         return op(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));          \
     }
 FOLD_QUARTERS(fold_max, _mm512_max_epu32)
 FOLD_QUARTERS(fold_sum, _mm512_add_epi32)
 
-/* A group of the rows of a panel: the columns that there are of its two halves. */
+/* Two groups of the rows of a panel: where they begin, and the columns that there are of their
+ * halves. */
 struct columns {
     const float *const *rows;
-    size_t first;
-    __mmask16 low, high;
+    size_t first[2];
+    __mmask16 low[2], high[2];
 };
 
-/* The peak of token t in lane t. */
-INLINE __m512i panel_peaks(const int BLOCKS, const struct columns *x)
+/* The peak of token t in lane t, and in lane 8 + t that of the second group. */
+INLINE __m512i panel_peaks(const struct columns *x)
 {
-    __m512i most[MOST_BLOCKS];
-#pragma GCC unroll 3
+    __m512i most[BLOCKS];
+#pragma GCC unroll 4
     for (int i = 0; i < BLOCKS; i++) {
+        const int g = i / 2;
         __m512i m[BLOCK];
 #pragma GCC unroll 4
         for (int t = 0; t < BLOCK; t++) {
-            const float *row = x->rows[i * BLOCK + t] + x->first;
-            m[t] = _mm512_max_epu32(magnitude(_mm512_maskz_loadu_ps(x->low, row)),
-                                    magnitude(_mm512_maskz_loadu_ps(x->high, row + 16)));
+            const float *row = x->rows[i % 2 * BLOCK + t] + x->first[g];
+            m[t] = _mm512_max_epu32(magnitude(_mm512_maskz_loadu_ps(x->low[g], row)),
+                                    magnitude(_mm512_maskz_loadu_ps(x->high[g], row + 16)));
         }
         __m512i a = fold_pair(m[0], m[1]), b = fold_pair(m[2], m[3]);
         most[i] = _mm512_max_epu32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
-    }
-#pragma GCC unroll 3
-    for (int i = BLOCKS; i < MOST_BLOCKS; i++) {
-        most[i] = most[0];
     }
     return fold_max(most);
 }
@@ -164,22 +163,23 @@ INLINE void store_quads(__m512i quads, uint8_t *to, size_t nt, __mmask8 tokens)
     }
 }
 
-/* Values of a group to its bytes; the sums of columns 0-15 and 16-31 of token t in lane t. No value
- * is beyond 127. */
-INLINE void panel_values(const int BLOCKS, const struct columns *x, const float *inverses,
-                         size_t nt, uint8_t *q, __m512i *low, __m512i *high)
+/* Values of two groups to their bytes; the sums of columns 0-15 and 16-31 in the lanes of their
+ * peaks. No value is beyond 127. */
+INLINE void panel_values(const struct columns *x, const float *inverses, size_t nt,
+                         uint8_t *const q[2], __m512i *low, __m512i *high)
 {
     const __m512i ones = _mm512_set1_epi8(1), zero = _mm512_setzero_si512();
-    __m512i sums[2][MOST_BLOCKS];
-#pragma GCC unroll 3
+    __m512i sums[2][BLOCKS];
+#pragma GCC unroll 4
     for (int i = 0; i < BLOCKS; i++) {
+        const int g = i / 2, t0 = i % 2 * BLOCK;
         __m512i words[BLOCK];
 #pragma GCC unroll 4
         for (int t = 0; t < BLOCK; t++) {
-            const float *row = x->rows[i * BLOCK + t] + x->first;
+            const float *row = x->rows[t0 + t] + x->first[g];
             const __m512 each = _mm512_set1_ps(inverses[i * BLOCK + t]);
-            __m512 a = _mm512_mul_ps(_mm512_maskz_loadu_ps(x->low, row), each);
-            __m512 b = _mm512_mul_ps(_mm512_maskz_loadu_ps(x->high, row + 16), each);
+            __m512 a = _mm512_mul_ps(_mm512_maskz_loadu_ps(x->low[g], row), each);
+            __m512 b = _mm512_mul_ps(_mm512_maskz_loadu_ps(x->high[g], row + 16), each);
             words[t] = _mm512_packs_epi32(_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b));
         }
         /* per quarter j: quads j and 4 + j of one token, then of the next */
@@ -187,82 +187,70 @@ INLINE void panel_values(const int BLOCKS, const struct columns *x, const float 
         __m512 b = _mm512_castsi512_ps(_mm512_packs_epi16(words[2], words[3]));
         __m512i first = _mm512_castps_si512(_mm512_shuffle_ps(a, b, 0x88));
         __m512i second = _mm512_castps_si512(_mm512_shuffle_ps(a, b, 0xdd));
-        const size_t left = nt - (size_t)i * BLOCK;
-        const __mmask8 tokens = (__mmask8)(left < BLOCK ? (1u << left) - 1 : 15);
-        store_quads(first, q + i * BLOCK * 4, nt, tokens);
-        store_quads(second, q + 16 * nt + i * BLOCK * 4, nt, tokens);
+        const int left = (int)nt - t0;
+        const __mmask8 tokens = (__mmask8)(left >= BLOCK ? 15 : left > 0 ? (1 << left) - 1 : 0);
+        store_quads(first, q[g] + t0 * 4, nt, tokens);
+        store_quads(second, q[g] + 16 * nt + t0 * 4, nt, tokens);
         sums[0][i] = _mm512_dpbusd_epi32(zero, ones, first);
         sums[1][i] = _mm512_dpbusd_epi32(zero, ones, second);
-    }
-#pragma GCC unroll 3
-    for (int i = BLOCKS; i < MOST_BLOCKS; i++) {
-        sums[0][i] = sums[0][0], sums[1][i] = sums[1][0];
     }
     *low = fold_sum(sums[0]);
     *high = fold_sum(sums[1]);
 }
 
-/* panel_put_sums of every token. */
-INLINE void put_sums(const struct act_group *to, size_t nt, __mmask16 tokens, __m512 scale,
-                     __m512i low, __m512i high)
+/* panel_put_sums of every token of a group. */
+INLINE void put_sums(const struct act_group *to, size_t nt, __m256 scale, __m256i low, __m256i high)
 {
-    const __m512i bits = _mm512_set1_epi32(ACC_BIAS_BITS), both = _mm512_add_epi32(low, high);
-    const __m512i part[3] = {both, low, high};
+    const __mmask8 tokens = (__mmask8)((1u << nt) - 1);
+    const __m256i bits = _mm256_set1_epi32(ACC_BIAS_BITS), both = _mm256_add_epi32(low, high);
+    const __m256i part[3] = {both, low, high};
     int32_t *init[3] = {to->init, to->half_init, to->half_init + nt};
     float *xsum[3] = {to->xsum, to->half_xsum, to->half_xsum + nt};
-    _mm512_mask_storeu_ps(to->xs, tokens, scale);
-    _mm512_mask_storeu_ps(to->bias_xs, tokens, _mm512_mul_ps(_mm512_set1_ps(-ACC_BIAS), scale));
+    _mm256_mask_storeu_ps(to->xs, tokens, scale);
+    _mm256_mask_storeu_ps(to->bias_xs, tokens, _mm256_mul_ps(_mm256_set1_ps(-ACC_BIAS), scale));
 #pragma GCC unroll 3
     for (int i = 0; i < 3; i++) {
-        _mm512_mask_storeu_epi32(init[i], tokens,
-                                 _mm512_sub_epi32(bits, _mm512_slli_epi32(part[i], 7)));
-        _mm512_mask_storeu_ps(xsum[i], tokens, _mm512_mul_ps(_mm512_cvtepi32_ps(part[i]), scale));
+        _mm256_mask_storeu_epi32(init[i], tokens,
+                                 _mm256_sub_epi32(bits, _mm256_slli_epi32(part[i], 7)));
+        _mm256_mask_storeu_ps(xsum[i], tokens, _mm256_mul_ps(_mm256_cvtepi32_ps(part[i]), scale));
     }
 }
 
-INLINE void quant_panel(const int BLOCKS, const float *x, size_t ld, size_t n, struct act_panel *p,
-                        size_t g0, size_t g1)
+/* Two groups at a time; the last one may be both. */
+static void quant8_panel(const float *x, size_t ld, size_t n, struct act_panel *p, size_t g0,
+                         size_t g1)
 {
     const size_t nt = (size_t)p->nt;
-    const __mmask16 tokens = (__mmask16)((1u << nt) - 1);
-    const float *rows[MOST_BLOCKS * BLOCK];
-    for (size_t t = 0; t < MOST_BLOCKS * BLOCK; t++) {
+    const float *rows[PANEL_TOKENS];
+    for (size_t t = 0; t < PANEL_TOKENS; t++) {
         rows[t] = x + (t < nt ? t : nt - 1) * ld;
     }
-    for (size_t g = g0; g < g1; g++) {
-        const size_t left = n - g * GROUP;
-        const struct columns c = {rows, g * GROUP, tail_mask(left),
-                                  left > 16 ? tail_mask(left - 16) : 0};
+    for (size_t g = g0; g < g1; g += 2) {
+        const size_t groups[2] = {g, g + 1 < g1 ? g + 1 : g};
+        struct columns c = {.rows = rows};
+        for (size_t i = 0; i < 2; i++) {
+            const size_t left = n - groups[i] * GROUP;
+            c.first[i] = groups[i] * GROUP;
+            c.low[i] = tail_mask(left);
+            c.high[i] = left > 16 ? tail_mask(left - 16) : 0;
+        }
         __m512 scales, inverse;
-        __mmask16 kept = scales_of(panel_peaks(BLOCKS, &c), &scales, &inverse);
-        if (tokens & (__mmask16)~kept) { /* nothing, or what cannot be packed with saturation */
-            for (size_t t = 0; t < nt; t++) {
-                quant8(rows[t], n, p, (int)t, g, g + 1);
+        if (scales_of(panel_peaks(&c), &scales, &inverse) != 0xffff) {
+            for (size_t t = 0; t < nt; t++) { /* nothing, or what must not be packed as it is */
+                quant8(rows[t], n, p, (int)t, g, groups[1] + 1);
             }
             continue;
         }
         _Alignas(64) float inverses[16];
         __m512i low, high;
-        const struct act_group to = act_group(p, g);
+        const struct act_group to[2] = {act_group(p, groups[0]), act_group(p, groups[1])};
+        uint8_t *const q[2] = {(uint8_t *)to[0].q, (uint8_t *)to[1].q};
         _mm512_store_ps(inverses, inverse);
-        panel_values(BLOCKS, &c, inverses, nt, (uint8_t *)to.q, &low, &high);
-        put_sums(&to, nt, tokens, scales, low, high);
-    }
-}
-
-static void quant8_panel(const float *x, size_t ld, size_t n, struct act_panel *p, size_t g0,
-                         size_t g1)
-{
-    switch ((p->nt + BLOCK - 1) / BLOCK) {
-    case 1:
-        quant_panel(1, x, ld, n, p, g0, g1);
-        return;
-    case 2:
-        quant_panel(2, x, ld, n, p, g0, g1);
-        return;
-    case 3:
-        quant_panel(3, x, ld, n, p, g0, g1);
-        return;
+        panel_values(&c, inverses, nt, q, &low, &high);
+        put_sums(&to[0], nt, _mm512_castps512_ps256(scales), _mm512_castsi512_si256(low),
+                 _mm512_castsi512_si256(high));
+        put_sums(&to[1], nt, _mm512_extractf32x8_ps(scales, 1), _mm512_extracti32x8_epi32(low, 1),
+                 _mm512_extracti32x8_epi32(high, 1));
     }
 }
 

@@ -353,6 +353,20 @@ static void ask_ahead(const struct ahead *a, size_t i)
     }
 }
 
+/* What the tile after that of panel i and groups [g, g + n) reads: of the next panel, or of the
+ * first one in the next step. */
+static const uint8_t *following_bytes(const struct product *p, size_t first, size_t last, size_t i,
+                                      size_t g, size_t n)
+{
+    if (i + 1 == last) {
+        g = g + n < p->groups ? g + n : 0;
+        i = first;
+    } else {
+        i++;
+    }
+    return panel_from(panel_at(p->a, &p->panels, p->groups, i), g).bytes;
+}
+
 /* A pair of strips (or the last one) times panels [first, last), whose sums live in `tiles`. */
 static void mul_pair(const struct product *p, size_t strip, int n_strips, size_t first, size_t last,
                      float *tiles)
@@ -370,6 +384,7 @@ static void mul_pair(const struct product *p, size_t strip, int n_strips, size_t
             struct act_panel x = panel_from(panel_at(p->a, &p->panels, p->groups, i), g);
             size_t token = panel_begin(&p->panels, i), tokens = (size_t)x.nt / p->panels.step;
             x.groups = n;
+            x.next = following_bytes(p, first, last, i, g, n);
             ask_ahead(&next, i - first);
             if (g + n == p->groups) {
                 expect_tile(p, strip, token, tokens);

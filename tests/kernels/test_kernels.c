@@ -438,12 +438,13 @@ static void check_put(void)
 {
     for (size_t width = 1; width <= 32; width++) {
         for (unsigned how = 0; how < 4; how++) {
-            _Alignas(64) float tile[PANEL_TOKENS * 32], unit[32], want[12 * 40], got[12 * 40];
+            _Alignas(64) float tile[PANEL_TOKENS * 32], unit[32], want[PANEL_TOKENS * 40],
+                got[PANEL_TOKENS * 40];
             fill_normal(tile, PANEL_TOKENS * 32);
             fill_normal(unit, 32);
-            fill_normal(want, 12 * 40);
+            fill_normal(want, PANEL_TOKENS * 40);
             memcpy(got, want, sizeof want);
-            int n = 1 + (int)below(how & PUT_PAIRS ? 6 : 12);
+            int n = 1 + (int)below(how & PUT_PAIRS ? PANEL_TOKENS / 2 : PANEL_TOKENS);
             scalar->put(tile, n, how, unit, width, want, 40);
             tested->put(tile, n, how, unit, width, got, 40);
             CHECK(memcmp(want, got, sizeof want) == 0, "put %zu rows of %d, %u", width, n, how);
@@ -525,7 +526,7 @@ static void free_strip(struct strip *w, bool factors)
 
 static void time_form(const struct mat_form *form, size_t cols)
 {
-    static const int tokens[] = {1, 2, 4, 8, 12};
+    static const int tokens[] = {1, 2, 4, 8};
     printf("  %2d bits, halves %d%s%s%s:", form->bits, form->halves, form->has_min ? ", min" : "",
            form->table ? ", table" : "", form->super ? ", super" : "");
     for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++) {
@@ -557,8 +558,8 @@ static void time_form(const struct mat_form *form, size_t cols)
 static void time_products(void)
 {
     size_t cols = 2048;
-    printf("%s, %zu columns from the cache, one thread: GOPS for 1, 2, 4, 8, 12 tokens\n",
-           tested->name, cols);
+    printf("%s, %zu columns from the cache, one thread: GOPS for 1, 2, 4, 8 tokens\n", tested->name,
+           cols);
     for (int f = 0; f < N_FORMS; f++) {
         time_form(&forms[f], cols);
     }
