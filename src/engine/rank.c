@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { GROUP_TOKENS = 8192, GROUP_PAIRS = 256, SPECIALS = 3 };
+enum { GROUP_TOKENS = 8192, GROUP_PAIRS = 256, MOST_SEPS = 2 };
 
 /* Pairs on their way through the model. */
 struct group {
@@ -21,7 +21,8 @@ struct ranking {
     struct token_ids query, document;
     struct group g;
     size_t limit; /* tokens of both parts together */
-    int32_t cls, sep;
+    int32_t cls, sep[MOST_SEPS];
+    size_t n_seps; /* between the parts; one more ends the pair */
 };
 
 /* Lengths of both parts within `limit` together, as the reference's "longest_first" has them: the
@@ -56,13 +57,12 @@ static enum status add_pair(struct ranking *r, const char *text, size_t n, uint8
     *flags = (uint8_t)((query < r->query.n ? RANK_QUERY_CUT : 0) |
                        (document < r->document.n ? RANK_DOCUMENT_CUT : 0));
     if (!token_ids_put(&g->ids, &r->cls, 1) || !token_ids_put(&g->ids, r->query.data, query) ||
-        !token_ids_put(&g->ids, &r->sep, 1) ||
-        !token_ids_put(&g->ids, r->document.data, document) ||
-        !token_ids_put(&g->ids, &r->sep, 1)) {
+        !token_ids_put(&g->ids, r->sep, r->n_seps) ||
+        !token_ids_put(&g->ids, r->document.data, document) || !token_ids_put(&g->ids, r->sep, 1)) {
         return err_set(e, ERR_MEMORY, NULL, "no memory for the tokens of a pair");
     }
     g->at[g->n] = at;
-    g->second[g->n] = (int64_t)query + 2;
+    g->second[g->n] = (int64_t)(1 + query + r->n_seps);
     g->n_ids[g->n] = (int64_t)(g->ids.n - at);
     g->n++;
     return OK;
@@ -89,12 +89,14 @@ static enum status begin(struct ranking *r, const char *query, size_t n, struct 
         return err_set(e, ERR_UNSUPPORTED, r->en->info.path, "%s", problem);
     }
     r->cls = vocab_cls(v);
-    r->sep = vocab_sep(v);
-    if (r->cls < 0 || r->sep < 0 || r->en->embed_limit <= SPECIALS) {
+    r->sep[0] = r->sep[1] = vocab_sep(v);
+    r->n_seps = (size_t)vocab_pair_seps(v);
+    size_t specials = r->n_seps + 2;
+    if (r->cls < 0 || r->sep[0] < 0 || (size_t)r->en->embed_limit <= specials) {
         return err_set(e, ERR_UNSUPPORTED, r->en->info.path,
                        "a tokenizer without [CLS] and [SEP], or no room for a pair");
     }
-    r->limit = (size_t)r->en->embed_limit - SPECIALS;
+    r->limit = (size_t)r->en->embed_limit - specials;
     return engine_tokenize(r->en, query, n, 0, &r->query, e);
 }
 

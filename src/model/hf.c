@@ -123,6 +123,7 @@ struct loader {
     const struct hf_arch *arch;
     const json_t *weight_map; /* name -> file; NULL: one file holds all */
     bool tied, head;          /* head: a classifier over the pooler is a part of the model */
+    int64_t position_offset;  /* rows of position_embd that no text uses */
     struct err *e;
 };
 
@@ -138,6 +139,21 @@ static enum status align(const struct loader *l, struct safetensor *t, size_t it
     }
     memcpy(copy, t->data, t->bytes);
     t->data = copy;
+    return OK;
+}
+
+/* Takes rows off the front of a table of positions. */
+static enum status cut_positions(const struct loader *l, struct named_tensor *n)
+{
+    size_t row = tensor_row_bytes(&n->t);
+    if (n->t.n_dims != 2 || n->t.ne[1] <= l->position_offset) {
+        return err_set(l->e, ERR_FORMAT, n->file,
+                       "tensor '%s' has %lld rows, the first %lld unused", n->name,
+                       (long long)n->t.ne[1], (long long)l->position_offset);
+    }
+    n->t.data = (const uint8_t *)n->t.data + (size_t)l->position_offset * row;
+    n->offset += (size_t)l->position_offset * row;
+    n->t.ne[1] -= l->position_offset;
     return OK;
 }
 
@@ -169,6 +185,10 @@ static enum status add_tensor(const struct loader *l, const char *path, struct s
     n.t.data = t->data;
     n.t.n_dims = t->n_dims;
     memcpy(n.t.ne, t->ne, sizeof n.t.ne);
+    if (l->position_offset && strcmp(n.name, "position_embd.weight") == 0 &&
+        (s = cut_positions(l, &n))) {
+        return s;
+    }
     if (tensor_table_add(&l->w->tensors, &n, &taken)) {
         return no_memory(l->w, l->e);
     }
@@ -274,11 +294,7 @@ static enum status find_arch(const struct weights *w, const json_t *config,
         return err_set(e, ERR_FORMAT, path, "'model_type' is missing");
     }
     *out = hf_arch_find(type);
-    return *out ? OK
-                : err_set(e, ERR_UNSUPPORTED, path, "model_type '%.80s'%s", type,
-                          strcmp(type, "xlm-roberta") == 0
-                              ? ": its Unigram tokenizer and shifted positions are not computed"
-                              : "");
+    return *out ? OK : err_set(e, ERR_UNSUPPORTED, path, "model_type '%.80s'", type);
 }
 
 /* Directories of early sentence-transformers keep the model in a subfolder that the first module
@@ -333,6 +349,12 @@ enum status hf_open(struct weights *w, struct err *e)
     }
     if (!s) {
         s = hf_read_tokens(w, config, e);
+    }
+    if (!s && l.arch->fairseq_ids) {
+        s = hf_put(w, "tokenizer.fairseq_ids", meta_of_bool(true), e);
+    }
+    if (!s) {
+        s = hf_position_offset(w, config, l.arch, &l.position_offset, e);
     }
     l.head = is_classifier(config);
     if (!s) {

@@ -276,13 +276,35 @@ static enum status put_decoder(const struct reader *r)
     return put_window(r);
 }
 
+enum status hf_position_offset(const struct weights *w, const json_t *config,
+                               const struct hf_arch *arch, int64_t *out, struct err *e)
+{
+    int64_t pad = 1;
+    const json_t *v = member(config, "pad_token_id");
+    if (v && arch->is_roberta && (!hf_int(v, &pad) || pad < 0 || pad >= MAX_COUNT)) {
+        return err_set(e, ERR_FORMAT, weights_sibling(w, "config.json"),
+                       "'pad_token_id' is no whole number from 0 to %d", MAX_COUNT - 1);
+    }
+    *out = arch->is_roberta ? pad + 1 : 0;
+    return OK;
+}
+
 /* The longest text in tokens: sentence-transformers may set less than there are positions. */
 static enum status put_encoder_length(const struct reader *r)
 {
     json_t *sbert = NULL;
     int64_t positions = 0;
     int64_t longest = 0;
+    int64_t unused = 0;
     enum status s = get_count(r, r->config, "max_position_embeddings", 512, &positions);
+    if (!s) {
+        s = hf_position_offset(r->w, r->config, r->arch, &unused, r->e);
+    }
+    positions -= unused;
+    if (!s && positions < 1) {
+        s = err_set(r->e, ERR_FORMAT, r->file, "'max_position_embeddings' is %lld, %lld are unused",
+                    (long long)(positions + unused), (long long)unused);
+    }
     if (!s) {
         s = hf_load_json(r->w, "sentence_bert_config.json", &sbert, r->e);
     }

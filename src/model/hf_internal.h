@@ -12,6 +12,8 @@ struct hf_arch {
     const char *model_type; /* in config.json */
     const char *arch;       /* GGUF's name */
     bool is_encoder;
+    bool is_roberta;  /* positions are counted from behind the padding's id */
+    bool fairseq_ids; /* a bare SentencePiece model has fewer ids than the model */
 };
 const struct hf_arch *hf_arch_find(const char *model_type); /* NULL: unknown */
 
@@ -20,6 +22,9 @@ const struct hf_arch *hf_arch_find(const char *model_type); /* NULL: unknown */
 const char *hf_tensor_name(struct arena *arena, const struct hf_arch *arch, const char *name,
                            bool *no_memory);
 
+/* Rows of the table of positions that no text uses: *out = pad_token_id + 1 for RoBERTa, else 0. */
+MUST_CHECK enum status hf_position_offset(const struct weights *w, const json_t *config,
+                                          const struct hf_arch *arch, int64_t *out, struct err *e);
 /* Adds the metadata of config.json and of sentence-transformers' files. `tied` says whether the
  * output matrix is the embedding. */
 MUST_CHECK enum status hf_read_config(struct weights *w, const json_t *config,

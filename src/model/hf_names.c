@@ -6,8 +6,17 @@
 #include <string.h>
 
 static const struct hf_arch archs[] = {
-    {"llama", "llama", false}, {"mistral", "llama", false}, {"qwen2", "qwen2", false},
-    {"qwen3", "qwen3", false}, {"bert", "bert", true},
+    {.model_type = "llama", .arch = "llama"},
+    {.model_type = "mistral", .arch = "llama"},
+    {.model_type = "qwen2", .arch = "qwen2"},
+    {.model_type = "qwen3", .arch = "qwen3"},
+    {.model_type = "bert", .arch = "bert", .is_encoder = true},
+    {.model_type = "roberta", .arch = "bert", .is_encoder = true, .is_roberta = true},
+    {.model_type = "xlm-roberta",
+     .arch = "bert",
+     .is_encoder = true,
+     .is_roberta = true,
+     .fairseq_ids = true},
 };
 
 const struct hf_arch *hf_arch_find(const char *model_type)
@@ -48,6 +57,8 @@ static const struct pair encoder_whole[] = {
     {"embeddings.LayerNorm", "token_embd_norm"},
     {"pooler.dense", "cls"},
     {"classifier", "cls.output"},
+    {"classifier.dense", "cls"}, /* RoBERTa's head has the pooler's layer inside */
+    {"classifier.out_proj", "cls.output"},
     {NULL, NULL},
 };
 
@@ -123,7 +134,8 @@ static const char *ending(const char *s, size_t *n)
 const char *hf_tensor_name(struct arena *arena, const struct hf_arch *arch, const char *name,
                            bool *no_memory)
 {
-    static const char *const prefixes[] = {"0.auto_model.", "auto_model.", "bert.", "model."};
+    static const char *const prefixes[] = {"0.auto_model.", "auto_model.", "bert.", "roberta.",
+                                           "model."};
     const char *s = name;
     const char *out = NULL;
     int layer = 0;

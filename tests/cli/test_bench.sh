@@ -24,6 +24,8 @@ run "$hearth" bench --model "$tiny/bert-mean" --prompt 12 --repeats 2 --json; co
 json '[r["test"] for r in j["rows"]] == ["embed", "query"] and j["kv_type"] is None and j["rows"][0]["texts"] == 32'
 run "$hearth" bench --model "$tiny/bert-rerank" --prompt 50,30 --repeats 2 --json; code 0
 json '[(r["test"], r["texts"]) for r in j["rows"]] == [("rerank", 20)] * 2 and 20 * 3 < j["rows"][0]["tokens"] <= 20 * 64'
+run "$hearth" bench --model "$tiny/xlmr-rerank" --prompt 50 --repeats 2 --json; code 0
+json '[(r["test"], r["texts"]) for r in j["rows"]] == [("rerank", 20)]'
 echo '{"query":"dog","documents":["rows","the lazy dog"]}' >request
 run "$hearth" bench --model "$tiny/bert-rerank" --file request --repeats 2 --json; code 0
 json '[(r["test"], r["texts"], r["tokens"]) for r in j["rows"]] == [("rerank", 2, 12)]'

@@ -47,9 +47,26 @@ runs "$two" "$hearth" rerank --model "$causal/qwen3-rerank.gguf" --query dog --n
 json 'abs(j["results"][1]["logit"] + 2.7205534) < 3e-2'
 runs "$two" "$hearth" generate --model "$causal/qwen3-rerank.gguf" --prompt x; code 7; err 'ranks texts, it does not generate'
 
-cp -r "$model" xlmr
-sed -i 's/"model_type": "bert"/"model_type": "xlm-roberta"/' xlmr/config.json
-runs "$two" "$hearth" rerank --model xlmr --query dog; code 7; err "model_type 'xlm-roberta': its Unigram tokenizer"
+# XLM-RoBERTa: <s> query </s></s> document </s>, a Unigram tokenizer, no token types
+xlmr=$src/tests/golden/data/tiny/xlmr-rerank
+runs "$two" "$hearth" rerank --model "$xlmr" --query dog; code 7; err 'it cannot rank: .* the answer got the logit 1\.72., a recipe 1\.90.'
+runs "$two" "$hearth" rerank --model "$xlmr" --no-self-test --query dog --exact; code 0; same "$out" $'0\t0.789021\t1.3190\n1\t0.788483\t1.3158'
+runs "$two" "$hearth" rerank --model "$xlmr/xlmr-rerank.gguf" --no-self-test --query dog --json; code 0
+json 'all(abs(r["logit"] - [1.3190, 1.3158032][r["index"]]) < 5e-3 for r in j["results"]) and j["tokens"] == 22'
+runs "{\"query\":\"dog\",\"documents\":[\"$long\",\"dog\"]}" "$hearth" rerank --model "$xlmr" --no-self-test --json; code 0
+json '{r["index"]: r.get("truncated") for r in j["results"]} == {0: "document", 1: None}'; err '1 of 2 pairs are longer than the 64 tokens'
+runs $'{"text":"a"}' "$hearth" rerank --query dog --model "$src/tests/golden/data/tiny/xlmr-mean"; code 7; err 'no head that scores pairs'
+runs 'ａ ﬁne the dog <mask>' "$hearth" tokenize --model "$xlmr" --special; code 0; same "$out" '0 11 94 47 6 7 154 34 421 2'
+runs '11 94 47 6 7 154 34' "$hearth" tokenize --model "$xlmr" --decode; code 0; same "$out" 'a fine the dog'
+runs $'{"text":"dog"}\n' "$hearth" embed --model "$src/tests/golden/data/tiny/xlmr-cls" --exact; code 0
+json 'len(j["embedding"]) == 32 and abs(sum(x * x for x in j["embedding"]) - 1) < 1e-5'
+run "$hearth" models "$xlmr" "$xlmr/xlmr-rerank.gguf"; code 0; same "$(grep -c 'SentencePiece Unigram, 422 tokens' <<<"$out")" 2
+cp -r "$model" other
+sed -i 's/"model_type": "bert"/"model_type": "deberta-v2"/' other/config.json
+runs "$two" "$hearth" rerank --model other --query dog; code 7; err "model_type 'deberta-v2'"
+cp -r "$xlmr" cut
+sed -i 's/"max_position_embeddings": 66/"max_position_embeddings": 2/' cut/config.json
+runs "$two" "$hearth" rerank --model cut --query dog; code 6; err "'max_position_embeddings' is 2, 2 are unused"
 cp -r "$model" act
 sed -i 's/"model_type": "bert"/"model_type": "bert", "sbert_ce_default_activation_function": "torch.nn.modules.activation.Tanh"/' act/config.json
 runs "$two" "$hearth" rerank --model act --query dog; code 7; err "activation 'torch.nn.modules.activation.Tanh'"

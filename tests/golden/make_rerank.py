@@ -101,4 +101,5 @@ def main():
     print(json.dumps([[c["logit"], len(c["ids"]), c["second"]] for c in cases]))
 
 
-main()
+if __name__ == "__main__":
+    main()

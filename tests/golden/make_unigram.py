@@ -18,8 +18,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 from make_vocab import ALL, CORPUS, DATA, rows_of, write
 
-ROOT = pathlib.Path(__file__).parent.parent.parent
-TEXT = CORPUS + "\n" + (ROOT / "docs" / "ARCHITECTURE.md").read_text() + (ROOT / "tests/golden/data/ppl.txt").read_text()
+TEXT = CORPUS + "\n" + pathlib.Path(DATA, "ppl.txt").read_text()
 LINES = [line for line in TEXT.split("\n") if line.strip()]
 # What normalisation makes of these is where the implementations differ first.
 HARD = [

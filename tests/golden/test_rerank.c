@@ -1,6 +1,6 @@
-/* A cross-encoder with random weights against transformers (tests/golden/make_rerank.py): the whole
- * way from two texts to a logit, from a Hugging Face directory and from GGUF; truncation; files
- * whose head is missing or incomplete. */
+/* Cross-encoders with random weights against transformers (tests/golden/make_rerank.py,
+ * make_xlmr.py): the whole way from two texts to a logit, from a Hugging Face directory and from
+ * GGUF; truncation; files whose head is missing or incomplete. */
 #include "common/test.h"
 
 #include "base/file.h"
@@ -9,29 +9,42 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
-#define FOLDER "tests/golden/data/tiny/bert-rerank"
+#define TINY "tests/golden/data/tiny/"
+#define FOLDER TINY "bert-rerank"
+#define XLMR TINY "xlmr-rerank"
 
-enum { N_PAIRS = 10, LIMIT = 64 };
+enum { MAX_PAIRS = 11 };
 
 struct pair {
     const char *query, *document;
     size_t n_ids;
+    uint8_t cut;
     double logit;
 };
 
-static json_t *read_pairs(struct pair *pairs)
+static json_t *read_pairs(const char *folder, struct pair *pairs, int n)
 {
     json_error_t je;
-    json_t *root = json_load_file(test_source_path(FOLDER "/reference.json"), 0, &je);
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/reference.json", folder);
+    json_t *root = json_load_file(test_source_path(path), 0, &je);
     assert_non_null(root);
     const json_t *cases = json_object_get(root, "cases");
-    assert_int_equal(json_array_size(cases), N_PAIRS);
-    for (size_t i = 0; i < N_PAIRS; i++) {
-        const json_t *c = json_array_get(cases, i);
+    assert_int_equal(json_array_size(cases), n);
+    static const uint8_t cut[MAX_PAIRS] = {[5] = RANK_DOCUMENT_CUT,
+                                           [6] = RANK_QUERY_CUT,
+                                           [7] = RANK_QUERY_CUT | RANK_DOCUMENT_CUT,
+                                           [8] = RANK_QUERY_CUT | RANK_DOCUMENT_CUT};
+    for (int i = 0; i < n; i++) {
+        const json_t *c = json_array_get(cases, (size_t)i);
         pairs[i] = (struct pair){json_string_value(json_object_get(c, "query")),
                                  json_string_value(json_object_get(c, "document")),
                                  json_array_size(json_object_get(c, "ids")),
+                                 json_object_get(c, "cut")
+                                     ? (uint8_t)json_integer_value(json_object_get(c, "cut"))
+                                     : cut[i],
                                  json_number_value(json_object_get(c, "logit"))};
     }
     return root;
@@ -54,17 +67,14 @@ static struct rank_request request(const char *query, const char *const *documen
 }
 
 /* Every pair alone, and what was cut of it. */
-static void agree(const char *path, bool exact, bool int8, double bound)
+static void agree_as(const char *folder, int n_pairs, const char *path, bool exact, bool int8,
+                     double bound)
 {
-    struct pair pairs[N_PAIRS];
-    json_t *root = read_pairs(pairs);
-    struct engine *en = open_model(test_source_path(path), exact, int8, 1);
-    static const uint8_t cut[N_PAIRS] = {[5] = RANK_DOCUMENT_CUT,
-                                         [6] = RANK_QUERY_CUT,
-                                         [7] = RANK_QUERY_CUT | RANK_DOCUMENT_CUT,
-                                         [8] = RANK_QUERY_CUT | RANK_DOCUMENT_CUT};
+    struct pair pairs[MAX_PAIRS];
+    json_t *root = read_pairs(folder, pairs, n_pairs);
+    struct engine *en = open_model(path, exact, int8, 1);
     double worst = 0;
-    for (int i = 0; i < N_PAIRS; i++) {
+    for (int i = 0; i < n_pairs; i++) {
         struct err e = {0};
         struct rank_report report;
         uint8_t flags;
@@ -73,8 +83,8 @@ static void agree(const char *path, bool exact, bool int8, double bound)
         struct rank_request q = request(pairs[i].query, &pairs[i].document, &n, 1);
         assert_ok_err(engine_rank(en, &q, &logit, &flags, &report, &e), &e);
         assert_int_equal(report.n_tokens, pairs[i].n_ids);
-        assert_int_equal(flags, cut[i]);
-        assert_int_equal(report.n_truncated, cut[i] != 0);
+        assert_int_equal(flags, pairs[i].cut);
+        assert_int_equal(report.n_truncated, pairs[i].cut != 0);
         worst = fmax(worst, fabs((double)logit - pairs[i].logit));
     }
     printf("%s, %s: %.2g\n", path, exact ? "exact" : int8 ? "int8" : "fast", worst);
@@ -83,28 +93,67 @@ static void agree(const char *path, bool exact, bool int8, double bound)
     json_decref(root);
 }
 
+/* The definition, the fast pass and its bytes. */
+static void agree(const char *folder, int n_pairs, const char *path, double int8_bound)
+{
+    agree_as(folder, n_pairs, path, true, false, 1e-5);
+    agree_as(folder, n_pairs, path, false, false, 5e-3);
+    agree_as(folder, n_pairs, path, false, true, int8_bound);
+}
+
 static void directory_agrees(void **state)
 {
     (void)state;
-    agree(FOLDER, true, false, 1e-5);
-    agree(FOLDER, false, false, 5e-3);
-    agree(FOLDER, false, true, 4e-2);
+    agree(FOLDER, 10, test_source_path(FOLDER), 4e-2);
 }
 
 static void gguf_agrees(void **state)
 {
     (void)state;
-    agree(FOLDER "/bert-rerank.gguf", true, false, 1e-5);
-    agree(FOLDER "/bert-rerank.gguf", false, false, 5e-3);
-    agree(FOLDER "/bert-rerank.gguf", false, true, 4e-2);
+    agree(FOLDER, 10, test_source_path(FOLDER "/bert-rerank.gguf"), 4e-2);
+}
+
+static void xlmr_agrees(void **state)
+{
+    (void)state;
+    agree(XLMR, 11, test_source_path(XLMR), 6e-2);
+    agree(XLMR, 11, test_source_path(XLMR "/xlmr-rerank.gguf"), 6e-2);
+}
+
+static void copy(const char *from, const char *to)
+{
+    struct err e = {0};
+    struct buf b = {0};
+    assert_ok_err(file_read(test_source_path(from), 1 << 20, &b, &e), &e);
+    test_write_file(test_temp_path(to), b.data, b.len);
+    buf_fini(&b);
+}
+
+/* sentencepiece.bpe.model alone: its pieces have other ids than the model's. */
+static void xlmr_with_a_bare_sentencepiece_model_agrees(void **state)
+{
+    (void)state;
+    const char *folder = test_temp_path("bare");
+    assert_int_equal(mkdir(folder, 0700), 0);
+    copy(XLMR "/config.json", "bare/config.json");
+    copy(XLMR "/model.safetensors", "bare/model.safetensors");
+    copy(XLMR "/sentencepiece.bpe.model", "bare/sentencepiece.bpe.model");
+    agree(XLMR, 11, test_temp_path("bare"), 6e-2);
+}
+
+static void roberta_agrees(void **state)
+{
+    (void)state;
+    agree(TINY "roberta-rerank", 11, test_source_path(TINY "roberta-rerank"), 9e-2);
 }
 
 /* One query, many documents: the same bits as alone, for any number of threads. */
 static void company_changes_nothing(void **state)
 {
     (void)state;
+    enum { N_PAIRS = 10 };
     struct pair pairs[N_PAIRS];
-    json_t *root = read_pairs(pairs);
+    json_t *root = read_pairs(FOLDER, pairs, N_PAIRS);
     const char *query = pairs[0].query;
     enum { COPIES = 30, N = N_PAIRS * COPIES };
     const char *documents[N];
@@ -151,11 +200,11 @@ static void refused(const char *path, const char *part)
 }
 
 /* The GGUF file with one tensor under another name of the same length. */
-static const char *renamed(const char *from, const char *to)
+static const char *renamed(const char *file, const char *from, const char *to)
 {
     struct err e = {0};
     struct buf b = {0};
-    assert_ok_err(file_read(test_source_path(FOLDER "/bert-rerank.gguf"), 1 << 20, &b, &e), &e);
+    assert_ok_err(file_read(test_source_path(file), 1 << 20, &b, &e), &e);
     char *at = memmem(b.data, b.len, from, strlen(from));
     assert_non_null(at);
     memcpy(at, to, strlen(to));
@@ -168,9 +217,13 @@ static const char *renamed(const char *from, const char *to)
 static void heads_that_do_not_rank(void **state)
 {
     (void)state;
-    refused(test_source_path("tests/golden/data/tiny/bert-mean"), "no head that scores pairs");
-    refused(renamed("cls.weight", "abc.weight"), "cls.weight");
-    refused(renamed("cls.output.weight", "cls.putout.weight"), "without a label");
+    static const char *const files[] = {FOLDER "/bert-rerank.gguf", XLMR "/xlmr-rerank.gguf"};
+    refused(test_source_path(TINY "bert-mean"), "no head that scores pairs");
+    refused(test_source_path(TINY "xlmr-cls"), "no head that scores pairs");
+    for (int i = 0; i < 2; i++) {
+        refused(renamed(files[i], "cls.weight", "abc.weight"), "cls.weight");
+        refused(renamed(files[i], "cls.output.weight", "cls.putout.weight"), "without a label");
+    }
 }
 
 int main(void)
@@ -178,6 +231,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(directory_agrees),
         cmocka_unit_test(gguf_agrees),
+        cmocka_unit_test(xlmr_agrees),
+        cmocka_unit_test(xlmr_with_a_bare_sentencepiece_model_agrees),
+        cmocka_unit_test(roberta_agrees),
         cmocka_unit_test(company_changes_nothing),
         cmocka_unit_test(heads_that_do_not_rank),
     };
