@@ -10,6 +10,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+__extension__ typedef unsigned __int128 u128;
+
 struct entry { /* one id */
     const char *text;
     size_t n;
@@ -294,6 +296,50 @@ static enum status read_wordpiece(struct reader *r)
     return v->unk < 0 ? bad(r, "model.unk_token") : OK;
 }
 
+/* Is x = m / 2^s the double nearest to the decimal d / 10^k, with `pow` = 10^k? */
+static bool reads_back(uint64_t d, uint64_t m, int s, u128 pow)
+{
+    u128 a = (u128)d << s, b = m * pow;
+    return 2 * (a > b ? a - b : b - a) < pow;
+}
+
+/* A score as the reference has it. Its JSON reader makes a double of all digits and divides that by
+ * a power of ten, which rounds twice; the last bit decides between ways of equal sum, such as those
+ * to cut a line of dashes. The digits are those of the shortest decimal that means x, which is what
+ * files hold. Numbers out of the range of scores stay as they are. */
+static double score_as_read(double x)
+{
+    int e, k = 16;
+    double f = frexp(fabs(x), &e);
+    if (!(fabs(x) >= 1e-4 && fabs(x) < 1e4)) {
+        return x;
+    }
+    uint64_t m = (uint64_t)(f * 0x1p53), digits = 0;
+    u128 pow = (u128)10000000000000000u, ten_e17 = pow * 10;
+    int s = 53 - e;
+    while (((m * pow) >> s) >= ten_e17) {
+        pow /= 10;
+        k--;
+    }
+    while (((m * pow) >> s) < ten_e17 / 10) {
+        pow *= 10;
+        k++;
+    }
+    double scale = 1;
+    for (; k >= 0; k--, pow /= 10) { /* from 17 digits on, one less while they still mean x */
+        u128 b = m * pow, half = (u128)1 << (s - 1), d = (b + half) >> s;
+        d -= d & 1 && (b & (2 * half - 1)) == half; /* a half goes to the even digit */
+        if (digits && !reads_back((uint64_t)d, m, s, pow)) {
+            break;
+        }
+        digits = (uint64_t)d;
+    }
+    for (int i = 0; i <= k; i++) {
+        scale *= 10;
+    }
+    return copysign((double)digits / scale, x);
+}
+
 /* Scores stay doubles here and every piece counts for the least of them, as in the reference.
  * Special tokens are no pieces that a text becomes: where it does not ask for them, "<s>" stays
  * text. */
@@ -324,6 +370,7 @@ static enum status read_unigram(struct reader *r)
     double least = INFINITY;
     for (size_t i = 0; i < r->n; i++) {
         if (i < n && unigram_piece(vocab, i, &u->score[i])) {
+            u->score[i] = score_as_read(u->score[i]);
             least = u->score[i] < least ? u->score[i] : least;
         } else {
             u->score[i] = -INFINITY;

@@ -274,6 +274,60 @@ static void added_tokens_and_flags(void **state)
     vocab_close(v);
 }
 
+static const char unigram[] =
+    "{\"added_tokens\":[{\"id\":6,\"content\":\"<s>\",\"special\":true}],"
+    "\"decoder\":{\"type\":\"Metaspace\",\"replacement\":\"\xE2\x96\x81\","
+    "\"prepend_scheme\":\"never\"},"
+    "\"model\":{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[[\"<unk>\",0],"
+    "[\"ab\",-14.931110185745059],[\"cd\",-14.643428113293277],[\"abc\",-15.336575293853222],"
+    "[\"d\",-14.237963005185113],[\"x\",-1.5],[\"<s>\",0]]}}";
+
+static void unigram_gives(const struct vocab *v, const char *text, unsigned flags,
+                          const int32_t *want, size_t n)
+{
+    struct err e = {0};
+    struct ids ids = {0};
+    assert_ok_err(vocab_encode(v, text, strlen(text), flags, &ids, &e), &e);
+    assert_int_equal(ids.n, n);
+    assert_memory_equal(ids.data, want, n * sizeof *want);
+    ids_fini(&ids);
+}
+
+/* Both ways to write abcd have the same sum as doubles; the tokenizers library, which reads their
+ * digits with an error in the last place, takes the second. */
+static void unigram_scores_decide_as_in_the_reference(void **state)
+{
+    (void)state;
+    struct vocab *v = from_json(unigram);
+    assert_int_equal(vocab_kind(v), VOCAB_UNIGRAM);
+    unigram_gives(v, "abcd", 0, (const int32_t[]){3, 4}, 2);
+    unigram_gives(v, "xabcdzzx", 0, (const int32_t[]){5, 3, 4, 0, 5}, 5);
+    unigram_gives(v, "zz\xC3\xA4\xFFz", 0, (const int32_t[]){0}, 1);
+    unigram_gives(v, "<s>x", ENCODE_PARSE_SPECIAL, (const int32_t[]){6, 5}, 2);
+    unigram_gives(v, "<s>x", 0, (const int32_t[]){0, 5}, 2);
+    vocab_close(v);
+}
+
+static void unigram_of_a_megabyte(void **state)
+{
+    (void)state;
+    enum { N = 1 << 20 };
+    struct err e = {0};
+    struct ids ids = {0};
+    struct vocab *v = from_json(unigram);
+    char *text = malloc(N);
+    for (size_t i = 0; i < N; i++) {
+        text[i] = "abcdx"[i % 5];
+    }
+    assert_ok_err(vocab_encode(v, text, N, 0, &ids, &e), &e);
+    assert_int_equal(ids.n, N / 5 * 3 + 1); /* one byte is left over: an unknown a */
+    assert_int_equal(ids.data[ids.n - 2], 5);
+    assert_int_equal(ids.data[ids.n - 1], 0);
+    ids_fini(&ids);
+    free(text);
+    vocab_close(v);
+}
+
 static void roles_come_from_the_configuration(void **state)
 {
     (void)state;
@@ -384,6 +438,8 @@ int main(void)
         cmocka_unit_test(merging_by_score),
         cmocka_unit_test(a_megabyte_without_a_space),
         cmocka_unit_test(added_tokens_and_flags),
+        cmocka_unit_test(unigram_scores_decide_as_in_the_reference),
+        cmocka_unit_test(unigram_of_a_megabyte),
         cmocka_unit_test(roles_come_from_the_configuration),
         cmocka_unit_test(bad_files_are_named),
         cmocka_unit_test(wordpiece_needs_its_pieces),
