@@ -74,7 +74,6 @@ struct attn_tile {
  * dot and the sum are exact integers, so every instruction set gives the same bits, and so does any
  * tiling: the result depends on the row and the token only. */
 enum { STRIP_ROWS = 16, GROUP = 32, PANEL_TOKENS = 8, I16_BLOCK = 256, SUPER_GROUPS = 8 };
-enum { FEW_TOKENS = 8 };
 
 /* A panel of nt tokens over `groups` groups. What a tile reads of a group lies together, so that a
  * panel is one stream (struct act_group tells where): 48 bytes per token, six cache lines for
@@ -137,11 +136,12 @@ struct kernels {
     /* quant8 of every token of the panel; their rows are ld floats apart. */
     void (*quant8_panel)(const float *x, size_t ld, size_t n, struct act_panel *p, size_t g0,
                          size_t g1);
+    int few; /* columns of up to 8 bits, up to which mul_few is sooner done than unpack and mul8 */
     /* out[t][32]: rows of one or two strips (16 each), before the row's unit. One strip of up to 8
-     * bits as it is; tokens t0 .. t0 + n, n <= FEW_TOKENS. The bytes from w->next on are asked
-     * for meanwhile, since these products wait for memory. */
+     * bits as it is, for a panel. The bytes from w->next on are asked for meanwhile, since these
+     * products wait for memory. */
     void (*mul_few)(const struct strip *w, const struct mat_form *form, const struct act_panel *x,
-                    int t0, int n, float *out);
+                    float *out);
     /* Two strips (or one) of bytes v + 128 as in a plane of 8 bits, and factors in f32, per group
      * [halves][16 rows] scales and then mins: what `unpack` makes. `add`: F of the definition
      * starts at out, which holds the sums of the columns before. With one strip, columns 16 .. 31

@@ -232,12 +232,12 @@ DEFINE_TILES(ready_min, .bits = 8, .halves = 1, .has_min = true, .ready = true)
 DEFINE_TILES(ready_half, .bits = 8, .halves = 2, .ready = true)
 DEFINE_TILES(ready_half_min, .bits = 8, .halves = 2, .has_min = true, .ready = true)
 
-#define CASE_FEW(name, ...)                    \
-    case PACKED_KEY(__VA_ARGS__):              \
-        tiles_##name(w, x, t0, n, false, out); \
+#define CASE_FEW(name, ...)                       \
+    case PACKED_KEY(__VA_ARGS__):                 \
+        tiles_##name(w, x, 0, x->nt, false, out); \
         return;
 static void mul_few(const struct strip *w, const struct mat_form *form, const struct act_panel *x,
-                    int t0, int n, float *out)
+                    float *out)
 {
     switch (form_key(form)) {
         EACH_PACKED(CASE_FEW)

@@ -182,12 +182,12 @@ INLINE void tiles(const bool sdot, const int bits, const bool ready, const struc
 }
 
 /* An instance for each number of bits. */
-#define CASE_BITS(n)                                          \
-    case n:                                                   \
-        tiles(sdot, n, false, form, w, x, t0, k, false, out); \
+#define CASE_BITS(n)                                             \
+    case n:                                                      \
+        tiles(sdot, n, false, form, w, x, 0, x->nt, false, out); \
         return;
 INLINE void few(const bool sdot, const struct strip *w, const struct mat_form *form,
-                const struct act_panel *x, int t0, int k, float *out)
+                const struct act_panel *x, float *out)
 {
     switch (form->bits) {
         CASE_BITS(2)
@@ -200,15 +200,15 @@ INLINE void few(const bool sdot, const struct strip *w, const struct mat_form *f
 }
 
 static void mul_few_neon(const struct strip *w, const struct mat_form *form,
-                         const struct act_panel *x, int t0, int n, float *out)
+                         const struct act_panel *x, float *out)
 {
-    few(false, w, form, x, t0, n, out);
+    few(false, w, form, x, out);
 }
 
 static void mul_few_dotprod(const struct strip *w, const struct mat_form *form,
-                            const struct act_panel *x, int t0, int n, float *out)
+                            const struct act_panel *x, float *out)
 {
-    few(true, w, form, x, t0, n, out);
+    few(true, w, form, x, out);
 }
 
 static void mul8_neon(const struct strip *w, int n_strips, const struct mat_form *form,

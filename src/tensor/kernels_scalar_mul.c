@@ -149,11 +149,11 @@ static float add_half(const struct mat_form *form, const struct act_panel *x, si
 }
 
 static void mul_few(const struct strip *w, const struct mat_form *form, const struct act_panel *x,
-                    int t0, int n, float *out)
+                    float *out)
 {
     size_t nt = (size_t)x->nt, halves = (size_t)form->halves, width = GROUP / halves;
-    for (size_t i = 0; i < (size_t)n * STRIP_ROWS; i++) {
-        size_t t = (size_t)t0 + i / STRIP_ROWS, r = i % STRIP_ROWS;
+    for (size_t i = 0; i < nt * STRIP_ROWS; i++) {
+        size_t t = i / STRIP_ROWS, r = i % STRIP_ROWS;
         float f = 0;
         for (size_t k = 0; k < x->groups * halves; k++) {
             size_t g = k / halves, h = k % halves;
@@ -262,6 +262,7 @@ void kernels_fill_scalar_mul(struct kernels *k)
     k->quant8 = quant8;
     k->quant8_panel = quant8_panel;
     k->quant16 = quant16;
+    k->few = 8;
     k->mul_few = mul_few;
     k->mul8 = mul8;
     k->mul16 = mul16;

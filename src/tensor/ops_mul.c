@@ -239,21 +239,28 @@ static const uint8_t *share_after(const struct worker *w, const struct mat *m)
     return (const uint8_t *)next->packed + first * strip_bytes(&next->form, mat_groups(next));
 }
 
-/* Strips as they are, for a few tokens: up to here unpacking costs more than it saves. */
-enum { DIRECT_TOKENS = FEW_TOKENS };
+/* Strips as they are, for a few tokens: unpacking would cost more than it saves. */
+enum { DIRECT_PANELS = 2 };
+static bool is_direct(const struct product *p)
+{
+    return p->m->form.bits < 16 && p->panels.count <= DIRECT_PANELS &&
+           p->a->n * (int64_t)p->panels.step <= kernels()->few;
+}
+
 static void mul_direct(const struct product *p, size_t first, size_t last)
 {
-    _Alignas(64) float tile[DIRECT_TOKENS * 32];
-    struct act_panel x = panel_at(p->a, &p->panels, p->groups, 0);
+    _Alignas(64) float tile[PANEL_TOKENS * 32];
+    struct act_panel x[DIRECT_PANELS];
+    for (size_t i = 0; i < p->panels.count; i++) {
+        x[i] = panel_at(p->a, &p->panels, p->groups, i);
+    }
     for (size_t s = first; s < last; s++) {
         struct strip w = strip_at(p, s, 0);
         w.next = s + 1 < last ? w.values + p->strip_bytes : p->after;
-        for (int t = 0; t < x.nt; t += FEW_TOKENS) {
-            int n = x.nt - t < FEW_TOKENS ? x.nt - t : FEW_TOKENS;
-            kernels()->mul_few(&w, &p->m->form, &x, t, n, tile + t * 32);
-            w.next = NULL;
+        for (size_t i = 0; i < p->panels.count; i++, w.next = NULL) {
+            kernels()->mul_few(&w, &p->m->form, &x[i], tile);
+            put_tile(p, s, 1, panel_begin(&p->panels, i), x[i].nt / (int)p->panels.step, tile);
         }
-        put_tile(p, s, 1, 0, x.nt / (int)p->panels.step, tile);
     }
 }
 
@@ -431,7 +438,7 @@ static size_t panels_at_once(const struct worker *w, const struct product *p)
 static void mul_strips(const struct worker *w, const struct product *p, size_t first, size_t last)
 {
     size_t count = p->panels.count;
-    if (p->m->form.bits < 16 && (size_t)p->a->n * p->panels.step <= DIRECT_TOKENS) {
+    if (is_direct(p)) {
         mul_direct(p, first, last);
         return;
     }

@@ -167,17 +167,11 @@ static void product(const struct kernels *k, const struct strip *w, int n_strips
 static void check_few(const struct mat_form *form, const struct strip *w, const struct act_panel *p)
 {
     _Alignas(64) float want[PANEL_TOKENS * 32] = {0}, got[PANEL_TOKENS * 32] = {0};
-    for (int t0 = 0; t0 < p->nt; t0++) {
-        int n = 1 + (int)below((size_t)(p->nt - t0));
-        n = n < FEW_TOKENS ? n : FEW_TOKENS;
-        scalar->mul_few(w, form, p, t0, n, want);
-        tested->mul_few(w, form, p, t0, n, got);
-        CHECK(
-            memcmp(want, got, sizeof want) == 0,
-            "few: %d bits, halves %d, min %d, table %d, super %d, %zu groups, tokens %d + %d of %d",
-            form->bits, form->halves, form->has_min, form->table, form->super, p->groups, t0, n,
-            p->nt);
-    }
+    scalar->mul_few(w, form, p, want);
+    tested->mul_few(w, form, p, got);
+    CHECK(memcmp(want, got, sizeof want) == 0,
+          "few: %d bits, halves %d, min %d, table %d, super %d, %zu groups, %d tokens", form->bits,
+          form->halves, form->has_min, form->table, form->super, p->groups, p->nt);
 }
 
 static void check_unpack(const struct mat_form *form, const struct strip *w,
@@ -195,9 +189,11 @@ static void check_unpack(const struct mat_form *form, const struct strip *w,
     /* unpacked and direct products agree */
     _Alignas(64) float want[PANEL_TOKENS * 32], got[PANEL_TOKENS * 32];
     struct strip u = {.values = form->bits == 8 ? w->values : a, .factors = (const uint8_t *)fa};
-    scalar->mul_few(w, form, p, 0, 1, want);
+    scalar->mul_few(w, form, p, want);
     tested->mul8(&u, 1, form, p, false, got);
-    CHECK(memcmp(want, got, STRIP_ROWS * 4) == 0, "unpacked product");
+    for (int t = 0; t < p->nt; t++) {
+        CHECK(memcmp(want + t * 32, got + t * 32, STRIP_ROWS * 4) == 0, "unpacked product");
+    }
     free(a);
     free(b);
     free(fa);
@@ -498,7 +494,7 @@ static void run_product(void *ctx)
         tested->mul16(t->w, 2, &t->x, false, t->out);
     } else if (t->few) {
         for (int i = 0; i < 2; i++) {
-            tested->mul_few(&t->w[i], t->form, &t->x, 0, t->x.nt, t->out);
+            tested->mul_few(&t->w[i], t->form, &t->x, t->out);
         }
     } else {
         tested->mul8(t->ready, 2, t->form, &t->x, false, t->out);
@@ -534,7 +530,7 @@ static void time_form(const struct mat_form *form, size_t cols)
         float *x = allocate(cols * (size_t)nt * 4);
         fill_normal(x, cols * (size_t)nt);
         struct timing t = {.form = form, .out = allocate(PANEL_TOKENS * 32 * 4)};
-        t.few = nt <= FEW_TOKENS;
+        t.few = nt < PANEL_TOKENS;
         t.x = random_panel(tested, form->bits, cols, nt, x);
         for (int s = 0; s < 2; s++) {
             t.w[s] = random_strip(form, t.x.groups);
