@@ -8,6 +8,9 @@
 #include <string.h>
 
 enum { DEFAULT_WINDOW = 64 };
+/* How far below the best a logit is looked at first, and what sums of probabilities may be off. */
+#define NEAR_LOGITS 8.0
+#define ROUNDING 1e-9
 
 enum status sampler_init(struct sampler *s, int64_t n_vocab, struct err *e)
 {
@@ -110,27 +113,46 @@ static void keep_popped(struct sampler *s, size_t kept)
     s->n_candidates = kept;
 }
 
-static void order_by_logit(struct sampler *s)
+/* The first n candidates. */
+static void order_by_logit(struct sampler *s, size_t n)
 {
-    for (size_t i = 0; i < s->n_candidates; i++) {
+    for (size_t i = 0; i < n; i++) {
         s->candidates[i].key = (double)s->candidates[i].logit;
     }
-    heap_build(s->candidates, s->n_candidates);
+    heap_build(s->candidates, n);
+}
+
+/* Puts the candidates of a logit of `least` and more before the others, and returns their number:
+ * a heap of a few hundred is sooner made than one of the vocabulary, and mostly is all that is
+ * popped from. */
+static size_t near_first(struct sampler *s, double least)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->n_candidates; i++) {
+        if ((double)s->candidates[i].logit >= least) {
+            struct candidate c = s->candidates[i];
+            s->candidates[i] = s->candidates[n];
+            s->candidates[n++] = c;
+        }
+    }
+    return n;
 }
 
 static double best_logit(const struct sampler *s)
 {
     double best = -INFINITY;
     for (size_t i = 0; i < s->n_candidates; i++) {
-        best = fmax(best, (double)s->candidates[i].logit);
+        double logit = (double)s->candidates[i].logit;
+        best = logit > best ? logit : best;
     }
     return best;
 }
 
-static double sum_exp(const struct sampler *s, double best, double temperature)
+/* Of the first n candidates. */
+static double sum_exp(const struct sampler *s, size_t n, double best, double temperature)
 {
     double sum = 0;
-    for (size_t i = 0; i < s->n_candidates; i++) {
+    for (size_t i = 0; i < n; i++) {
         sum += exp(((double)s->candidates[i].logit - best) / temperature);
     }
     return sum;
@@ -141,7 +163,9 @@ static void top_k(struct sampler *s, size_t k)
     if (k == 0 || k >= s->n_candidates) {
         return;
     }
-    order_by_logit(s);
+    size_t near = near_first(s, best_logit(s) - NEAR_LOGITS);
+    s->n_candidates = near >= k ? near : s->n_candidates;
+    order_by_logit(s, s->n_candidates);
     for (size_t i = 0; i < k; i++) {
         (void)heap_pop(s->candidates, s->n_candidates - i);
     }
@@ -164,7 +188,8 @@ static void keep_mass(struct sampler *s, double mass, double best, double sum)
 /* Orders by how near a token's surprise is to the expected one. */
 static void typical(struct sampler *s, double mass)
 {
-    double best = best_logit(s), sum = sum_exp(s, best, 1), log_sum = log(sum), entropy = 0;
+    double best = best_logit(s), sum = sum_exp(s, s->n_candidates, best, 1), log_sum = log(sum);
+    double entropy = 0;
     for (size_t i = 0; i < s->n_candidates; i++) {
         double log_p = (double)s->candidates[i].logit - best - log_sum;
         entropy -= exp(log_p) * log_p;
@@ -179,8 +204,12 @@ static void typical(struct sampler *s, double mass)
 
 static void top_p(struct sampler *s, double mass)
 {
-    double best = best_logit(s), sum = sum_exp(s, best, 1);
-    order_by_logit(s);
+    double best = best_logit(s), sum = sum_exp(s, s->n_candidates, best, 1);
+    size_t near = near_first(s, best - NEAR_LOGITS);
+    if (sum_exp(s, near, best, 1) > (mass + ROUNDING) * sum) {
+        s->n_candidates = near;
+    }
+    order_by_logit(s, s->n_candidates);
     keep_mass(s, mass, best, sum);
 }
 
@@ -199,10 +228,15 @@ static void min_p(struct sampler *s, double share)
 /* Walks the candidates, best first, until the drawn share is used up. The array stays whole. */
 static int32_t draw(struct sampler *s, double temperature)
 {
-    double best = best_logit(s), left = rng_unit(&s->rng) * sum_exp(s, best, temperature);
-    order_by_logit(s);
+    double best = best_logit(s), sum = sum_exp(s, s->n_candidates, best, temperature);
+    double left = rng_unit(&s->rng) * sum;
+    size_t n = near_first(s, best - NEAR_LOGITS * temperature);
+    if (sum_exp(s, n, best, temperature) < left + ROUNDING * sum) {
+        n = s->n_candidates;
+    }
+    order_by_logit(s, n);
     int32_t id = s->candidates[0].id;
-    for (size_t n = s->n_candidates; n > 0 && left >= 0; n--) {
+    for (; n > 0 && left >= 0; n--) {
         const struct candidate *c = heap_pop(s->candidates, n);
         double weight = exp(((double)c->logit - best) / temperature);
         if (weight == 0) {
@@ -214,7 +248,8 @@ static int32_t draw(struct sampler *s, double temperature)
     return id;
 }
 
-static void penalize(struct sampler *s, float *logits, const int32_t *history, size_t n)
+/* Whether it changed anything. */
+static bool penalize(struct sampler *s, float *logits, const int32_t *history, size_t n)
 {
     const struct sampling *o = &s->opt;
     float repetition = o->repetition_penalty;
@@ -223,7 +258,7 @@ static void penalize(struct sampler *s, float *logits, const int32_t *history, s
                     : o->penalty_window == -1 ? n
                                               : (size_t)o->penalty_window;
     if (!repeats && o->presence_penalty == 0 && o->frequency_penalty == 0) {
-        return;
+        return false;
     }
     window = window < n ? window : n;
     history += n - window;
@@ -241,6 +276,7 @@ static void penalize(struct sampler *s, float *logits, const int32_t *history, s
             s->counts[id] = 0;
         }
     }
+    return true;
 }
 
 static void collect(struct sampler *s, const float *logits)
@@ -254,15 +290,49 @@ static void collect(struct sampler *s, const float *logits)
     }
 }
 
-static int32_t greedy(const float *logits, int64_t n)
+/* The largest of n logits: lanes side by side, which compilers make vectors of. NaN is never
+ * larger.
+ */
+static float largest(const float *x, int64_t n)
 {
-    int32_t best = -1;
-    for (int64_t i = 0; i < n; i++) {
-        if (isfinite(logits[i]) && (best < 0 || logits[i] > logits[best])) {
-            best = (int32_t)i;
+    enum { LANES = 16 };
+    float lane[LANES];
+    int64_t i = 0;
+    for (int k = 0; k < LANES; k++) {
+        lane[k] = -INFINITY;
+    }
+    for (; i + LANES <= n; i += LANES) {
+        for (int k = 0; k < LANES; k++) {
+            lane[k] = x[i + k] > lane[k] ? x[i + k] : lane[k];
         }
     }
-    return best;
+    for (int k = 1; k < LANES; k++) {
+        lane[0] = lane[k] > lane[0] ? lane[k] : lane[0];
+    }
+    for (; i < n; i++) {
+        lane[0] = x[i] > lane[0] ? x[i] : lane[0];
+    }
+    return lane[0];
+}
+
+/* The first of the largest finite logits, or -1. Block by block, so that only one is looked at
+ * twice, and those with an infinity. */
+static int32_t greedy(const float *logits, int64_t n)
+{
+    enum { BLOCK = 4096 };
+    float best = -INFINITY;
+    int32_t at = -1;
+    for (int64_t i = 0; i < n; i += BLOCK) {
+        int64_t end = n - i < BLOCK ? n : i + BLOCK;
+        if (largest(logits + i, end - i) > best) {
+            for (int64_t k = i; k < end; k++) {
+                bool better_one = logits[k] > best && logits[k] < INFINITY;
+                at = better_one ? (int32_t)k : at;
+                best = better_one ? logits[k] : best;
+            }
+        }
+    }
+    return at;
 }
 
 static void filter(struct sampler *s)
@@ -284,14 +354,15 @@ enum status sampler_pick(struct sampler *s, float *logits, const int32_t *histor
                          int32_t *id, struct err *e)
 {
     const struct sampling *o = &s->opt;
-    if (greedy(logits, s->n_vocab) < 0) {
+    int32_t best = greedy(logits, s->n_vocab);
+    if (best < 0) {
         return err_set(e, ERR_FORMAT, NULL, "the model computes no finite logits");
     }
     for (size_t i = 0; i < o->n_bias; i++) {
         logits[o->bias[i].id] += o->bias[i].bias;
     }
-    penalize(s, logits, history, n_history);
-    int32_t best = greedy(logits, s->n_vocab);
+    bool changed = penalize(s, logits, history, n_history) || o->n_bias;
+    best = changed ? greedy(logits, s->n_vocab) : best;
     if (best < 0) {
         return err_set(e, ERR_USAGE, "logit_bias", "every token is forbidden");
     }

@@ -162,6 +162,35 @@ static void nothing_to_pick_is_an_error(void **state)
     sampler_fini(&s);
 }
 
+/* Of a vocabulary of several blocks: infinities and what is no number do not count, and of equals
+ * the first is taken. */
+static void greedy_takes_the_first_of_the_largest(void **state)
+{
+    (void)state;
+    enum { N = 10007 };
+    static float logits[N];
+    static const int32_t places[] = {0, 1, 17, 4095, 4096, 4100, 8191, 8192, 10000, N - 1};
+    struct sampler s;
+    struct err e = {0};
+    struct sampling set = {0};
+    assert_ok(sampler_init(&s, N, &e));
+    assert_ok(sampler_begin(&s, &set, &e));
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        for (size_t k = i; k < sizeof places / sizeof places[0]; k++) {
+            int32_t id = -1;
+            for (size_t j = 0; j < N; j++) {
+                logits[j] = -3 - (float)(j % 100);
+            }
+            logits[50] = logits[9000] = INFINITY;
+            logits[51] = logits[5000] = NAN;
+            logits[places[i]] = logits[places[k]] = -2;
+            assert_ok(sampler_pick(&s, logits, NULL, 0, &id, &e));
+            assert_int_equal(id, places[i]);
+        }
+    }
+    sampler_fini(&s);
+}
+
 static void logprobs_are_of_the_whole_row(void **state)
 {
     (void)state;
@@ -184,6 +213,7 @@ int main(void)
         cmocka_unit_test(settings_keep_and_draw_what_numpy_does),
         cmocka_unit_test(settings_out_of_range_are_refused_by_name),
         cmocka_unit_test(nothing_to_pick_is_an_error),
+        cmocka_unit_test(greedy_takes_the_first_of_the_largest),
         cmocka_unit_test(logprobs_are_of_the_whole_row),
     };
     return cmocka_run_group_tests_name("sampler", tests, NULL, NULL);
