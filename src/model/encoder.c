@@ -9,6 +9,7 @@
 #include "tensor/encoder.h"
 #include "tensor/kernels.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@ enum {
     GROUP_ROWS = 256, /* a worker's share at a time */
     GROUP_LEAST = 64, /* towards the end groups shrink to this, so that workers end together */
     SOLO_ROWS = 512,  /* the longest text that one worker takes alone */
-    SOLO_CHUNK = 48,  /* rows of a chunk: the feed-forward part then fits half a megabyte */
+    SOLO_CHUNK = 256, /* rows of a chunk: weights are read once for so many */
     TEAM_CHUNK = 512,
     PLAN_TEXTS = 1024 /* texts of one run of the team */
 };
@@ -27,7 +28,7 @@ enum {
 struct space {
     int64_t rows, chunk;
     float *x, *qkv, *attn; /* [rows][d], [rows][3 d], [rows][d] */
-    float *h, *ff;         /* [chunk][d], [chunk][d_ff] */
+    float *h;              /* [chunk][d] */
     void *xq, *ffq;
     int64_t *starts; /* [texts + 1] */
 };
@@ -48,7 +49,7 @@ struct encoder {
 
 static void space_fini(struct space *s)
 {
-    void *parts[] = {s->x, s->qkv, s->attn, s->h, s->ff, s->xq, s->ffq};
+    void *parts[] = {s->x, s->qkv, s->attn, s->h, s->xq, s->ffq};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         mem_large_free(parts[i]);
     }
@@ -67,11 +68,10 @@ static bool space_init(struct space *s, const struct model *m, int64_t rows, int
     s->qkv = mem_large(n, 3 * d * sizeof(float));
     s->attn = mem_large(n, d * sizeof(float));
     s->h = mem_large(c, d * sizeof(float));
-    s->ff = mem_large(c, (size_t)ff * sizeof(float));
     s->xq = mem_large(enc_act_bytes(m->mode, chunk, hp->d_model), 1);
     s->ffq = mem_large(enc_act_bytes(m->mode, chunk, ff), 1);
     s->starts = mem_aligned((size_t)rows + 1, sizeof *s->starts);
-    return s->x && s->qkv && s->attn && s->h && s->ff && s->xq && s->ffq && s->starts;
+    return s->x && s->qkv && s->attn && s->h && s->xq && s->ffq && s->starts;
 }
 
 enum status encoder_new(const struct model *m, struct encoder **out, struct err *e)
@@ -228,8 +228,8 @@ static void chunk(const struct worker *w, const struct walk *k, int64_t layer, i
     mul(w, &b->out, &xq, b->out_bias, false, s->h, d);
     op_enc_norm(w, &attn_norm, s->h, n, d, x, &xq);
     team_barrier(w);
-    mul(w, &b->up, &xq, b->up_bias, true, s->ff, ff);
-    op_enc_quant(w, &ffq, s->ff, ff);
+    assert(b->up.n_mats == 1); /* one tensor: always one matrix */
+    op_enc_mul_quant(w, &b->up.mats[0], &xq, b->up_bias, true, &ffq);
     team_barrier(w);
     mul(w, &b->down, &ffq, b->down_bias, false, s->h, d);
     bool last = layer + 1 == m->hp.n_layers;
@@ -275,7 +275,7 @@ static void finish(const struct worker *w, const struct walk *k, bool first_only
 static int64_t chunk_rows(const struct walk *k)
 {
     int64_t chunks = (k->n + k->s->chunk - 1) / k->s->chunk;
-    return (k->n + 12 * chunks - 1) / (12 * chunks) * 12;
+    return (k->n + 4 * chunks - 1) / (4 * chunks) * 4;
 }
 
 static void encode(const struct worker *w, struct walk *k)

@@ -33,6 +33,11 @@ void op_enc_quant(const struct worker *w, const struct enc_act *a, const float *
 void op_enc_mul(const struct worker *w, const struct mat *m, const struct enc_act *a,
                 const float *bias, bool gelu, float *y, int64_t ldy);
 
+/* to <- W a + bias (through GELU), in blocks that never leave a core: for results that only another
+ * product reads. Takes ENC_TOKENS * ENC_BLOCK floats of scratch. */
+void op_enc_mul_quant(const struct worker *w, const struct mat *m, const struct enc_act *a,
+                      const float *bias, bool gelu, const struct enc_act *to);
+
 /* x = layernorm(x + residual), then a <- x; residual or a may be NULL. Rows of a->cols (or d)
  * floats without gaps. x and residual have enc_rows(n) rows. */
 struct enc_norm {

@@ -119,32 +119,64 @@ static void rmsnorm(const float *x, const float *gain, float eps, size_t d, floa
     }
 }
 
-static void layernorm(const float *x, const float *residual, const float *gain, const float *bias,
-                      float eps, size_t d, float *y)
+static inline __m512 add4(const __m512 *x)
 {
-    __m512 sum = _mm512_setzero_ps(), squares = sum;
-    for (size_t i = 0; i < d; i += 16) {
-        __mmask16 m = tail_mask(d - i);
-        __m512 v = _mm512_maskz_loadu_ps(m, x + i);
-        if (residual) {
-            v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(m, residual + i));
+    return _mm512_add_ps(_mm512_add_ps(x[0], x[1]), _mm512_add_ps(x[2], x[3]));
+}
+
+/* WHOLE: d is a multiple of 64, and nothing is masked: what masked stores leave is slow to load. */
+static inline __attribute__((always_inline)) void norm_row(const bool WHOLE, const float *x,
+                                                           const float *residual, const float *gain,
+                                                           const float *bias, float eps, size_t d,
+                                                           float *y)
+{
+    __m512 sum[4], squares[4]; /* four, so that no addition waits for the one before */
+    for (size_t j = 0; j < 4; j++) {
+        sum[j] = squares[j] = _mm512_setzero_ps();
+    }
+#define MASK(at) (WHOLE ? 0xffff : (at) < d ? tail_mask(d - (at)) : 0)
+    for (size_t i = 0; i < d; i += 64) {
+#pragma GCC unroll 4
+        for (size_t j = 0; j < 4; j++) {
+            const size_t at = i + 16 * j;
+            const __mmask16 m = MASK(at);
+            __m512 v = _mm512_maskz_loadu_ps(m, x + at);
+            if (residual) {
+                v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(m, residual + at));
+            }
+            sum[j] = _mm512_add_ps(sum[j], v);
+            _mm512_mask_storeu_ps(y + at, m, v);
         }
-        sum = _mm512_add_ps(sum, v);
-        _mm512_mask_storeu_ps(y + i, m, v);
     }
-    __m512 mean = _mm512_set1_ps(_mm512_reduce_add_ps(sum) / (float)d);
-    for (size_t i = 0; i < d; i += 16) {
-        __mmask16 m = tail_mask(d - i);
-        __m512 v = _mm512_maskz_sub_ps(m, _mm512_maskz_loadu_ps(m, y + i), mean);
-        squares = _mm512_fmadd_ps(v, v, squares);
+    const __m512 mean = _mm512_set1_ps(_mm512_reduce_add_ps(add4(sum)) / (float)d);
+    for (size_t i = 0; i < d; i += 64) {
+#pragma GCC unroll 4
+        for (size_t j = 0; j < 4; j++) {
+            const __mmask16 m = MASK(i + 16 * j);
+            __m512 v = _mm512_maskz_loadu_ps(m, y + i + 16 * j);
+            v = _mm512_maskz_sub_ps(m, v, mean);
+            squares[j] = _mm512_fmadd_ps(v, v, squares[j]);
+        }
     }
-    __m512 scale = _mm512_set1_ps(1 / sqrtf(_mm512_reduce_add_ps(squares) / (float)d + eps));
+    const float variance = _mm512_reduce_add_ps(add4(squares)) / (float)d;
+    const __m512 scale = _mm512_set1_ps(1 / sqrtf(variance + eps));
     for (size_t i = 0; i < d; i += 16) {
-        __mmask16 m = tail_mask(d - i);
+        const __mmask16 m = MASK(i);
         __m512 v = _mm512_mul_ps(_mm512_sub_ps(_mm512_maskz_loadu_ps(m, y + i), mean), scale);
         v = _mm512_fmadd_ps(v, _mm512_maskz_loadu_ps(m, gain + i),
                             _mm512_maskz_loadu_ps(m, bias + i));
         _mm512_mask_storeu_ps(y + i, m, v);
+    }
+#undef MASK
+}
+
+static void layernorm(const float *x, const float *residual, const float *gain, const float *bias,
+                      float eps, size_t d, float *y)
+{
+    if (d % 64 == 0) {
+        norm_row(true, x, residual, gain, bias, eps, d, y);
+    } else {
+        norm_row(false, x, residual, gain, bias, eps, d, y);
     }
 }
 

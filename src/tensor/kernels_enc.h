@@ -18,7 +18,7 @@
  *   y = bias; for each block: y = fma(fl(dot), fl(weight scale * token scale), y)
  *                             8 bits: y = fma(scale * row sum, shift, y)
  *   gelu: y = y * fma(c, P(u), 1/2), c = y limited to +-ENC_GELU_LIMIT, u = fma(c * c, 2 / limit^2,
- *   -1), P by Horner's rule with fma.
+ *   -1), P by Horner's rule with fma; 8 bits: limit and P of their own, u = c * c.
  * Every step is exactly rounded, so all instruction sets and any tiling give the same bits. */
 #ifndef HEARTH_TENSOR_KERNELS_ENC_H
 #define HEARTH_TENSOR_KERNELS_ENC_H
@@ -39,6 +39,11 @@ enum { ENC_ROWS = 32, ENC_TOKENS = 12, ENC_UNIT = 4, ENC_BLOCK = 384, ENC_PAD = 
     -0.00156567339f, 0.00465531647f, -0.00668283552f, 0.0101404665f, -0.0181592274f, \
         0.0286239646f, -0.0402957872f, 0.0546718501f, -0.0771833733f, 0.156905293f
 enum { ENC_GELU_TERMS = 10 };
+/* For 8 bits x Phi(x) is within 1.4e-3 + 2e-4 |x|, a tenth of a step. */
+#define ENC_GELU8_LIMIT 3.5f
+#define ENC_GELU8_COEFFICIENTS \
+    9.3663939e-06f, -0.000384760613f, 0.00644943677f, -0.0589355454f, 0.393409342f
+enum { ENC_GELU8_TERMS = 5 };
 
 /* Attention of one head of one text, all of whose tokens see one another; in integers, like the
  * products. Keys and values are taken about the middle of their column's range: what is the same

@@ -10,15 +10,17 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE __m256 gelu8(__m256 x)
+INLINE __m256 gelu8(const int BITS, __m256 x)
 {
-    static const float p[] = {ENC_GELU_COEFFICIENTS};
-    __m256 c = _mm256_min_ps(_mm256_max_ps(x, _mm256_set1_ps(-ENC_GELU_LIMIT)),
-                             _mm256_set1_ps(ENC_GELU_LIMIT));
-    __m256 u =
-        _mm256_fmadd_ps(_mm256_mul_ps(c, c), _mm256_set1_ps(ENC_GELU_TO_U), _mm256_set1_ps(-1.0f));
-    __m256 sum = _mm256_set1_ps(p[0]);
-    for (int i = 1; i < ENC_GELU_TERMS; i++) {
+    static const float fine[] = {ENC_GELU_COEFFICIENTS}, coarse[] = {ENC_GELU8_COEFFICIENTS};
+    const float *p = BITS == 8 ? coarse : fine;
+    const __m256 limit = _mm256_set1_ps(BITS == 8 ? ENC_GELU8_LIMIT : ENC_GELU_LIMIT);
+    __m256 c = _mm256_min_ps(_mm256_max_ps(x, _mm256_sub_ps(_mm256_setzero_ps(), limit)), limit);
+    __m256 u = _mm256_mul_ps(c, c), sum = _mm256_set1_ps(p[0]);
+    if (BITS == 16) {
+        u = _mm256_fmadd_ps(u, _mm256_set1_ps(ENC_GELU_TO_U), _mm256_set1_ps(-1.0f));
+    }
+    for (int i = 1; i < (BITS == 8 ? ENC_GELU8_TERMS : ENC_GELU_TERMS); i++) {
         sum = _mm256_fmadd_ps(sum, u, _mm256_set1_ps(p[i]));
     }
     return _mm256_mul_ps(x, _mm256_fmadd_ps(c, sum, _mm256_set1_ps(0.5f)));
@@ -92,7 +94,8 @@ static void mul(int bits, const struct enc_panel *w, const struct enc_tokens *x,
             }
         }
         for (size_t i = 0; gelu && i < ENC_UNIT * ENC_ROWS; i += 8) {
-            _mm256_store_ps(out + i, gelu8(_mm256_load_ps(out + i)));
+            __m256 v = _mm256_load_ps(out + i);
+            _mm256_store_ps(out + i, bits == 8 ? gelu8(8, v) : gelu8(16, v));
         }
         for (size_t i = 0; i < ENC_UNIT; i++) {
             memcpy(y + (t + i) * ldy, out + i * ENC_ROWS, width * sizeof *y);

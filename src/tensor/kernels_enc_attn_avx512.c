@@ -387,6 +387,7 @@ INLINE void attend(const int BITS, const struct enc_head *h)
     struct enc_room m;
     struct ranges r;
     (void)enc_head_bytes(BITS, h->n, h->d, h->memory, &m);
+    m.p = (uint8_t *)m.s; /* weights of two keys overwrite a score that has been read */
     find_ranges(h, &r);
     if (r.bad) {
         r.k_scale = NAN; /* and so all weights, their sum and the results */

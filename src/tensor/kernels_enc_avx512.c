@@ -22,19 +22,29 @@ enum {
 }; /* bytes from the weights at hand to those that are called to the first cache */
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE __m512 gelu16(__m512 x)
+/* P(u) by Horner's rule. */
+INLINE __m512 polynomial(const float *p, const int terms, __m512 u)
 {
-    static const float p[] = {ENC_GELU_COEFFICIENTS};
-    const __m512 limit = _mm512_set1_ps(ENC_GELU_LIMIT);
-    __m512 c = _mm512_min_ps(_mm512_max_ps(x, _mm512_sub_ps(_mm512_setzero_ps(), limit)), limit);
-    __m512 u =
-        _mm512_fmadd_ps(_mm512_mul_ps(c, c), _mm512_set1_ps(ENC_GELU_TO_U), _mm512_set1_ps(-1.0f));
     __m512 sum = _mm512_set1_ps(p[0]);
-#pragma GCC unroll 9
-    for (int i = 1; i < ENC_GELU_TERMS; i++) {
+    for (int i = 1; i < terms; i++) {
         sum = _mm512_fmadd_ps(sum, u, _mm512_set1_ps(p[i]));
     }
-    return _mm512_mul_ps(x, _mm512_fmadd_ps(c, sum, _mm512_set1_ps(0.5f)));
+    return sum;
+}
+
+INLINE __m512 gelu16(const int BITS, __m512 x)
+{
+    static const float fine[] = {ENC_GELU_COEFFICIENTS}, coarse[] = {ENC_GELU8_COEFFICIENTS};
+    const __m512 limit = _mm512_set1_ps(BITS == 8 ? ENC_GELU8_LIMIT : ENC_GELU_LIMIT);
+    __m512 c = _mm512_range_ps(x, limit, 2); /* the lesser magnitude with x's sign */
+    __m512 u = _mm512_mul_ps(c, c), p;
+    if (BITS == 8) {
+        p = polynomial(coarse, ENC_GELU8_TERMS, u);
+    } else {
+        u = _mm512_fmadd_ps(u, _mm512_set1_ps(ENC_GELU_TO_U), _mm512_set1_ps(-1.0f));
+        p = polynomial(fine, ENC_GELU_TERMS, u);
+    }
+    return _mm512_mul_ps(x, _mm512_fmadd_ps(c, p, _mm512_set1_ps(0.5f)));
 }
 
 /* BITS and NT are constants where this is instantiated. */
@@ -113,8 +123,8 @@ INLINE void tile(const int BITS, const int NT, const struct enc_panel *w,
      * are no registers for the polynomial. */
     for (int t = 0; t < NT; t++) {
         float *to = y + (size_t)t * ldy;
-        _mm512_mask_storeu_ps(to, m0, gelu16(_mm512_maskz_loadu_ps(m0, to)));
-        _mm512_mask_storeu_ps(to + 16, m1, gelu16(_mm512_maskz_loadu_ps(m1, to + 16)));
+        _mm512_mask_storeu_ps(to, m0, gelu16(BITS, _mm512_maskz_loadu_ps(m0, to)));
+        _mm512_mask_storeu_ps(to + 16, m1, gelu16(BITS, _mm512_maskz_loadu_ps(m1, to + 16)));
     }
 }
 
@@ -143,27 +153,46 @@ static void mul(int bits, const struct enc_panel *w, const struct enc_tokens *x,
     tiles[bits == 16][x->nt / ENC_UNIT - 1](w, x, cols, bias, gelu, width, y, ldy);
 }
 
-INLINE __m512 load_part(const float *x, size_t n, size_t c)
+/* Least, greatest, and NaN if there is what is not finite, of a block of four rows: side by side,
+ * so that no row waits for its own sums. */
+struct extent {
+    __m512 low[ENC_UNIT], high[ENC_UNIT], bad[ENC_UNIT];
+};
+
+INLINE void measure(struct extent *e, const float *x, size_t ldx, size_t n, size_t first,
+                    size_t last)
 {
-    __mmask16 m = (__mmask16)(n - c >= 16 ? 0xffffu : (1u << (n - c)) - 1);
-    return _mm512_maskz_loadu_ps(m, x + c);
+    const __m512 zero = _mm512_setzero_ps();
+    __m512 low[ENC_UNIT], high[ENC_UNIT], bad[ENC_UNIT];
+#pragma GCC unroll 4
+    for (size_t i = 0; i < ENC_UNIT; i++) {
+        low[i] = high[i] = bad[i] = zero;
+    }
+    for (size_t c = first; c < last; c += 16) {
+        const __mmask16 m = (__mmask16)(n - c >= 16 ? 0xffffu : (1u << (n - c)) - 1);
+#pragma GCC unroll 4
+        for (size_t i = 0; i < ENC_UNIT; i++) {
+            __m512 v = _mm512_maskz_loadu_ps(m, x + i * ldx + c);
+            low[i] = _mm512_min_ps(v, low[i]);
+            high[i] = _mm512_max_ps(v, high[i]);
+            bad[i] = _mm512_fmadd_ps(v, zero, bad[i]);
+        }
+    }
+#pragma GCC unroll 4
+    for (size_t i = 0; i < ENC_UNIT; i++) {
+        e->low[i] = low[i];
+        e->high[i] = high[i];
+        e->bad[i] = bad[i];
+    }
 }
 
 /* A block's scale; returns 1 / scale, 0 when it has none. */
-INLINE float choose(const int BITS, const float *x, size_t n, size_t first, size_t last,
-                    float *scale, float *zero)
+INLINE float choose(const int BITS, const struct extent *e, size_t i, float *scale, float *zero)
 {
-    __m512 low = _mm512_setzero_ps(), high = low, bad = low;
-    for (size_t c = first; c < last; c += 16) {
-        __m512 v = load_part(x, n, c);
-        low = _mm512_min_ps(v, low);
-        high = _mm512_max_ps(v, high);
-        bad = _mm512_fmadd_ps(v, _mm512_setzero_ps(), bad);
-    }
-    float least = _mm512_reduce_min_ps(low), most = _mm512_reduce_max_ps(high);
+    float least = _mm512_reduce_min_ps(e->low[i]), most = _mm512_reduce_max_ps(e->high[i]);
     float range = BITS == 8 ? most - least : -least > most ? -least : most;
     *scale = *zero = 0;
-    if (_mm512_cmp_ps_mask(bad, bad, _CMP_UNORD_Q) || !(range <= 1e30f)) {
+    if (_mm512_cmp_ps_mask(e->bad[i], e->bad[i], _CMP_UNORD_Q) || !(range <= 1e30f)) {
         *scale = NAN;
         return 0;
     }
@@ -185,20 +214,26 @@ INLINE void quant_unit(const int BITS, const float *x, size_t ldx, size_t n, str
     for (size_t first = 0; first < padded; first += ENC_BLOCK) {
         const size_t last = first + ENC_BLOCK < padded ? first + ENC_BLOCK : padded;
         __m512 inverse[ENC_UNIT], zero[ENC_UNIT];
+        struct extent e;
+        measure(&e, x, ldx, n, first, last);
         for (size_t i = 0; i < ENC_UNIT; i++) {
             const size_t at = first / ENC_BLOCK * nt + (size_t)t + i;
-            float z, f = choose(BITS, x + i * ldx, n, first, last, &p->scale[at], &z);
+            float z, f = choose(BITS, &e, i, &p->scale[at], &z);
             p->shift[at] = -z * p->scale[at];
             inverse[i] = _mm512_set1_ps(f);
             zero[i] = _mm512_set1_ps(z);
         }
+        __mmask16 live[ENC_UNIT]; /* what has no scale is 0, whatever it holds */
+#pragma GCC unroll 4
+        for (size_t i = 0; i < ENC_UNIT; i++) {
+            live[i] = _mm512_cmp_ps_mask(inverse[i], _mm512_setzero_ps(), _CMP_GT_OQ);
+        }
         for (size_t c = first; c < last; c += 16) {
+            const __mmask16 m = (__mmask16)(n - c >= 16 ? 0xffffu : (1u << (n - c)) - 1);
             __m512i v[ENC_UNIT];
 #pragma GCC unroll 4
             for (size_t i = 0; i < ENC_UNIT; i++) {
-                /* what has no scale is 0, whatever it holds */
-                __mmask16 live = _mm512_cmp_ps_mask(inverse[i], _mm512_setzero_ps(), _CMP_GT_OQ);
-                __m512 f = _mm512_maskz_mov_ps(live, load_part(x + i * ldx, n, c));
+                __m512 f = _mm512_maskz_loadu_ps(m & live[i], x + i * ldx + c);
                 v[i] = _mm512_cvtps_epi32(_mm512_fmadd_ps(f, inverse[i], zero[i]));
             }
             __m512i ab = _mm512_packs_epi32(v[0], v[1]), cd = _mm512_packs_epi32(v[2], v[3]);

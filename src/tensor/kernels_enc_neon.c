@@ -7,14 +7,17 @@
 #include <arm_neon.h>
 #include <string.h>
 
-static float32x4_t gelu4(float32x4_t x)
+static float32x4_t gelu4(int bits, float32x4_t x)
 {
-    static const float p[] = {ENC_GELU_COEFFICIENTS};
-    float32x4_t c =
-        vminq_f32(vmaxq_f32(x, vdupq_n_f32(-ENC_GELU_LIMIT)), vdupq_n_f32(ENC_GELU_LIMIT));
-    float32x4_t u = vfmaq_f32(vdupq_n_f32(-1.0f), vmulq_f32(c, c), vdupq_n_f32(ENC_GELU_TO_U));
-    float32x4_t sum = vdupq_n_f32(p[0]);
-    for (int i = 1; i < ENC_GELU_TERMS; i++) {
+    static const float fine[] = {ENC_GELU_COEFFICIENTS}, coarse[] = {ENC_GELU8_COEFFICIENTS};
+    const float *p = bits == 8 ? coarse : fine,
+                limit = bits == 8 ? ENC_GELU8_LIMIT : ENC_GELU_LIMIT;
+    float32x4_t c = vminq_f32(vmaxq_f32(x, vdupq_n_f32(-limit)), vdupq_n_f32(limit));
+    float32x4_t u = vmulq_f32(c, c), sum = vdupq_n_f32(p[0]);
+    if (bits == 16) {
+        u = vfmaq_f32(vdupq_n_f32(-1.0f), u, vdupq_n_f32(ENC_GELU_TO_U));
+    }
+    for (int i = 1; i < (bits == 8 ? ENC_GELU8_TERMS : ENC_GELU_TERMS); i++) {
         sum = vfmaq_f32(vdupq_n_f32(p[i]), sum, u);
     }
     return vmulq_f32(x, vfmaq_f32(vdupq_n_f32(0.5f), c, sum));
@@ -87,7 +90,7 @@ static void mul(int bits, const struct enc_panel *w, const struct enc_tokens *x,
             tile(bits, w, x, cols, row, t, out);
         }
         for (size_t i = 0; gelu && i < ENC_UNIT * ENC_ROWS; i += 4) {
-            vst1q_f32(out + i, gelu4(vld1q_f32(out + i)));
+            vst1q_f32(out + i, gelu4(bits, vld1q_f32(out + i)));
         }
         for (size_t i = 0; i < ENC_UNIT; i++) {
             memcpy(y + (t + i) * ldy, out + i * ENC_ROWS, width * sizeof *y);

@@ -39,6 +39,17 @@ static float gelu_of(float x)
     return x * fmaf(c, sum, 0.5f);
 }
 
+static float gelu8_of(float x)
+{
+    static const float p[] = {ENC_GELU8_COEFFICIENTS};
+    float c = x > ENC_GELU8_LIMIT ? ENC_GELU8_LIMIT : x < -ENC_GELU8_LIMIT ? -ENC_GELU8_LIMIT : x;
+    float sum = p[0];
+    for (int i = 1; i < ENC_GELU8_TERMS; i++) {
+        sum = fmaf(sum, c * c, p[i]);
+    }
+    return x * fmaf(c, sum, 0.5f);
+}
+
 static float mul_one(int bits, const struct enc_panel *w, const struct enc_tokens *x, size_t cols,
                      float bias, size_t row, size_t t)
 {
@@ -65,7 +76,7 @@ static void mul(int bits, const struct enc_panel *w, const struct enc_tokens *x,
     for (size_t t = 0; t < (size_t)x->nt; t++) {
         for (size_t r = 0; r < width; r++) {
             float v = mul_one(bits, w, x, cols, bias[r], r, t);
-            y[t * ldy + r] = gelu ? gelu_of(v) : v;
+            y[t * ldy + r] = !gelu ? v : bits == 8 ? gelu8_of(v) : gelu_of(v);
         }
     }
 }

@@ -138,6 +138,50 @@ void op_enc_mul(const struct worker *w, const struct mat *m, const struct enc_ac
     }
 }
 
+/* Block b of a panel's results, quantised: ENC_BLOCK rows of weights, from `y` in the first-level
+ * cache. */
+static void quant_block(const struct enc_act *a, const struct enc_tokens *whole, size_t b,
+                        const float *y)
+{
+    struct enc_tokens p = *whole;
+    size_t first = b * ENC_BLOCK, left = (size_t)a->cols - first;
+    p.values += enc_dwords(a->bits, first) * 4 * (size_t)p.nt;
+    p.scale += b * (size_t)p.nt;
+    p.shift += b * (size_t)p.nt;
+    for (int t = 0; t < p.nt; t += ENC_UNIT) {
+        kernels()->enc.quant(a->bits, y + (size_t)t * ENC_BLOCK, ENC_BLOCK,
+                             left < ENC_BLOCK ? left : ENC_BLOCK, &p, t);
+    }
+}
+
+void op_enc_mul_quant(const struct worker *w, const struct mat *m, const struct enc_act *a,
+                      const float *bias, bool gelu, const struct enc_act *to)
+{
+    enum { PANELS = ENC_BLOCK / ENC_ROWS };
+    struct split s = split_tokens(a->n);
+    size_t rows = (size_t)m->rows, cols = (size_t)m->cols, first, last;
+    size_t panels = (rows + ENC_ROWS - 1) / ENC_ROWS, each = weight_panel_bytes(a->bits, cols);
+    float *y = (float *)w->scratch;
+    assert(w->scratch_bytes >= sizeof *y * ENC_TOKENS * ENC_BLOCK && rows == (size_t)to->cols);
+    team_share(w, enc_blocks(rows) * s.panels, 1, &first, &last);
+    for (size_t i = first; i < last; i++) {
+        size_t b = i / s.panels, end = (b + 1) * PANELS < panels ? (b + 1) * PANELS : panels;
+        struct enc_tokens x = tokens_at(a, &s, i % s.panels), put = tokens_at(to, &s, i % s.panels);
+        for (size_t j = b * PANELS; j < end; j++) {
+            size_t row = j * ENC_ROWS, left = rows - row;
+            size_t next = j + 1 < end ? j + 1 : (i + 1) / s.panels * PANELS;
+            struct enc_panel p = {.values = (const uint8_t *)m->packed + j * each};
+            p.factors = (const float *)(const void *)(p.values + panel_value_bytes(a->bits, cols));
+            look_ahead(&p, next < panels ? (const uint8_t *)m->packed + next * each : NULL, 0, 1,
+                       each);
+            kernels()->enc.mul(a->bits, &p, &x, enc_padded(cols), bias + row, gelu,
+                               left < ENC_ROWS ? left : ENC_ROWS, y + row - b * ENC_BLOCK,
+                               ENC_BLOCK);
+        }
+        quant_block(to, &put, b, y);
+    }
+}
+
 void op_enc_norm(const struct worker *w, const struct enc_norm *norm, const float *residual,
                  int64_t n, int64_t d, float *x, const struct enc_act *a)
 {
