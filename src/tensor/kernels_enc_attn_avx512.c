@@ -136,33 +136,56 @@ static void pack_values(const struct enc_head *h, const struct ranges *r, uint8_
     }
 }
 
-/* Queries [first, first + 32), or the 16 of them that there are; their scales. */
+/* Lane i of 128 bits: the greatest of x[i], as integers, four times. */
+INLINE __m512i most_of_four(const __m512i *x)
+{
+    __m512i ab = _mm512_max_epi32(_mm512_shuffle_i32x4(x[0], x[1], 0x44),
+                                  _mm512_shuffle_i32x4(x[0], x[1], 0xee));
+    __m512i cd = _mm512_max_epi32(_mm512_shuffle_i32x4(x[2], x[3], 0x44),
+                                  _mm512_shuffle_i32x4(x[2], x[3], 0xee));
+    __m512i all =
+        _mm512_max_epi32(_mm512_shuffle_i32x4(ab, cd, 0x88), _mm512_shuffle_i32x4(ab, cd, 0xdd));
+    all = _mm512_max_epi32(all, _mm512_shuffle_epi32(all, 0x4e));
+    return _mm512_max_epi32(all, _mm512_shuffle_epi32(all, 0xb1));
+}
+
+/* Queries [first, first + n), n = 16 or 32; their scales. Magnitudes are compared as integers, so
+ * that what is not a number is the greatest. */
 INLINE void pack_queries(const int BITS, const struct enc_head *h, size_t first, size_t n,
                          uint8_t *to, float *scales)
 {
+    const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+    const __m512 most = _mm512_set1_ps(BITS == 8 ? ENC_HEAD8 : ENC_HEAD16);
     for (size_t i = 0; i < n; i += 4) {
-        float inverse[4];
+        _Alignas(64) float scale[16], inverse[16];
         const float *row[4];
+        __m512i peak[4];
 #pragma GCC unroll 4
         for (size_t j = 0; j < 4; j++) {
             row[j] = row_of(h->q, first + i + j, h);
-            __m512 most = _mm512_setzero_ps(), bad = most;
-            for (size_t c = 0; c < h->d; c += 16) {
-                __m512 x = _mm512_loadu_ps(row[j] + c);
-                most = _mm512_max_ps(most, _mm512_abs_ps(x));
-                bad = _mm512_fmadd_ps(x, _mm512_setzero_ps(), bad);
+            peak[j] = _mm512_setzero_si512();
+        }
+        for (size_t c = 0; c < h->d; c += 16) {
+#pragma GCC unroll 4
+            for (size_t j = 0; j < 4; j++) {
+                __m512i x = _mm512_loadu_si512(row[j] + c);
+                peak[j] = _mm512_max_epi32(peak[j], _mm512_and_si512(x, magnitude));
             }
-            float scale = _mm512_reduce_max_ps(most) / (BITS == 8 ? ENC_HEAD8 : ENC_HEAD16);
-            bool fine = !_mm512_cmp_ps_mask(bad, bad, _CMP_UNORD_Q) && scale < 1e30f;
-            scales[i + j] = fine ? scale : NAN;
-            inverse[j] = fine && scale > 1e-25f ? 1 / scale : 0;
+        }
+        __m512 s = _mm512_div_ps(_mm512_castsi512_ps(most_of_four(peak)), most);
+        __mmask16 fine = _mm512_cmp_ps_mask(s, _mm512_set1_ps(1e30f), _CMP_LT_OQ);
+        _mm512_store_ps(inverse, _mm512_maskz_mov_ps(fine, inverse_of(s)));
+        _mm512_store_ps(scale, _mm512_mask_mov_ps(_mm512_set1_ps(NAN), fine, s));
+#pragma GCC unroll 4
+        for (size_t j = 0; j < 4; j++) {
+            scales[i + j] = scale[4 * j];
         }
         for (size_t c = 0; c < h->d; c += 16) {
             __m512i v[4];
 #pragma GCC unroll 4
             for (size_t j = 0; j < 4; j++) {
                 v[j] = _mm512_cvtps_epi32(
-                    _mm512_mul_ps(_mm512_loadu_ps(row[j] + c), _mm512_set1_ps(inverse[j])));
+                    _mm512_mul_ps(_mm512_loadu_ps(row[j] + c), _mm512_set1_ps(inverse[4 * j])));
             }
             put_tokens(BITS, v, 0, to + enc_dwords(BITS, c) * 4 * ENC_QUERIES + 4 * i,
                        4 * ENC_QUERIES);

@@ -57,7 +57,8 @@ INLINE void tile(const int BITS, const int NT, const struct enc_panel *w,
     const size_t step = w->ahead_step, second = step / 2; /* of 128: the other line */
     const float *scale = x->scale, *shift = x->shift, *factors = w->factors;
     for (size_t c = 0; c < cols; c += ENC_BLOCK) {
-        const size_t width = cols - c < ENC_BLOCK ? cols - c : ENC_BLOCK;
+        const bool last = cols - c <= ENC_BLOCK;
+        const size_t width = last ? cols - c : ENC_BLOCK;
         __m512i acc[2][ENC_TOKENS];
 #pragma GCC unroll 12
         for (int t = 0; t < NT; t++) {
@@ -109,22 +110,16 @@ INLINE void tile(const int BITS, const int NT, const struct enc_panel *w,
                 y0 = _mm512_fmadd_ps(r0, xz, y0);
                 y1 = _mm512_fmadd_ps(r1, xz, y1);
             }
+            if (gelu && last) {
+                y0 = gelu16(BITS, y0);
+                y1 = gelu16(BITS, y1);
+            }
             _mm512_mask_storeu_ps(to, m0, y0);
             _mm512_mask_storeu_ps(to + 16, m1, y1);
         }
         scale += NT;
         shift += NT;
         factors += 2 * ENC_ROWS;
-    }
-    if (!gelu) {
-        return;
-    }
-    /* A second look at the tile, which is in the first-level cache: beside the accumulators there
-     * are no registers for the polynomial. */
-    for (int t = 0; t < NT; t++) {
-        float *to = y + (size_t)t * ldy;
-        _mm512_mask_storeu_ps(to, m0, gelu16(BITS, _mm512_maskz_loadu_ps(m0, to)));
-        _mm512_mask_storeu_ps(to + 16, m1, gelu16(BITS, _mm512_maskz_loadu_ps(m1, to + 16)));
     }
 }
 
@@ -135,6 +130,10 @@ INLINE void tile(const int BITS, const int NT, const struct enc_panel *w,
     {                                                                                     \
         const __mmask16 m0 = (__mmask16)(width >= 16 ? 0xffff : (1u << width) - 1);       \
         const __mmask16 m1 = (__mmask16)(width < 16 ? 0 : (1u << (width - 16)) - 1);      \
+        if (width == ENC_ROWS) { /* masked stores are slow to load again */               \
+            tile(bits, nt, w, x, cols, bias, gelu, 0xffff, 0xffff, y, ldy);               \
+            return;                                                                       \
+        }                                                                                 \
         tile(bits, nt, w, x, cols, bias, gelu, m0, m1, y, ldy);                           \
     }
 DEFINE_MUL(8, 4)
