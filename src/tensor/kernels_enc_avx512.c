@@ -158,8 +158,14 @@ struct extent {
     __m512 low[ENC_UNIT], high[ENC_UNIT], bad[ENC_UNIT];
 };
 
-INLINE void measure(struct extent *e, const float *x, size_t ldx, size_t n, size_t first,
-                    size_t last)
+INLINE __mmask16 columns(size_t n)
+{
+    return (__mmask16)(n >= 16 ? 0xffffu : (1u << n) - 1);
+}
+
+/* WHOLE: all columns are there in sixteens, and masks are spared. */
+INLINE void measure(const bool WHOLE, struct extent *e, const float *x, size_t ldx, size_t n,
+                    size_t first, size_t last)
 {
     const __m512 zero = _mm512_setzero_ps();
     __m512 low[ENC_UNIT], high[ENC_UNIT], bad[ENC_UNIT];
@@ -168,7 +174,7 @@ INLINE void measure(struct extent *e, const float *x, size_t ldx, size_t n, size
         low[i] = high[i] = bad[i] = zero;
     }
     for (size_t c = first; c < last; c += 16) {
-        const __mmask16 m = (__mmask16)(n - c >= 16 ? 0xffffu : (1u << (n - c)) - 1);
+        const __mmask16 m = WHOLE ? 0xffff : columns(n - c);
 #pragma GCC unroll 4
         for (size_t i = 0; i < ENC_UNIT; i++) {
             __m512 v = _mm512_maskz_loadu_ps(m, x + i * ldx + c);
@@ -185,80 +191,122 @@ INLINE void measure(struct extent *e, const float *x, size_t ldx, size_t n, size
     }
 }
 
-/* A block's scale; returns 1 / scale, 0 when it has none. */
-INLINE float choose(const int BITS, const struct extent *e, size_t i, float *scale, float *zero)
+/* 128-bit lane i, four times: the least (or greatest) of x[i]. */
+INLINE __m512 fold_four(const bool LEAST, const __m512 *x)
 {
-    float least = _mm512_reduce_min_ps(e->low[i]), most = _mm512_reduce_max_ps(e->high[i]);
-    float range = BITS == 8 ? most - least : -least > most ? -least : most;
-    *scale = *zero = 0;
-    if (_mm512_cmp_ps_mask(e->bad[i], e->bad[i], _CMP_UNORD_Q) || !(range <= 1e30f)) {
-        *scale = NAN;
-        return 0;
+#define FOLD(a, b) (LEAST ? _mm512_min_ps(a, b) : _mm512_max_ps(a, b))
+    __m512 ab =
+        FOLD(_mm512_shuffle_f32x4(x[0], x[1], 0x44), _mm512_shuffle_f32x4(x[0], x[1], 0xee));
+    __m512 cd =
+        FOLD(_mm512_shuffle_f32x4(x[2], x[3], 0x44), _mm512_shuffle_f32x4(x[2], x[3], 0xee));
+    __m512 all = FOLD(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
+    all = FOLD(all, _mm512_permute_ps(all, 0x4e));
+    return FOLD(all, _mm512_permute_ps(all, 0xb1));
+#undef FOLD
+}
+
+/* What a block of four rows is quantised by: row i's at [4 i]; inverse 0 for no scale. */
+struct chosen {
+    _Alignas(64) float scale[16], shift[16], inverse[16], zero[16];
+};
+
+INLINE void choose(const int BITS, const struct extent *e, struct chosen *to)
+{
+    const __m512 least = fold_four(true, e->low), most = fold_four(false, e->high);
+    const __m512 below = _mm512_sub_ps(_mm512_setzero_ps(), least);
+    const __m512 range = BITS == 8 ? _mm512_sub_ps(most, least) : _mm512_max_ps(below, most);
+    __mmask16 fine = _mm512_cmp_ps_mask(range, _mm512_set1_ps(1e30f), _CMP_LE_OQ);
+#pragma GCC unroll 4
+    for (int i = 0; i < ENC_UNIT; i++) {
+        bool bad = _mm512_cmp_ps_mask(e->bad[i], e->bad[i], _CMP_UNORD_Q) != 0;
+        fine &= (__mmask16) ~(bad ? 15u << 4 * i : 0);
     }
-    if (!(range > 1e-25f)) {
-        return 0;
+    __mmask16 some = fine & _mm512_cmp_ps_mask(range, _mm512_set1_ps(1e-25f), _CMP_GT_OQ);
+    __m512 scale = _mm512_maskz_div_ps(some, range, _mm512_set1_ps(BITS == 8 ? 255.0f : ENC_ACT16));
+    __m512 inverse = _mm512_maskz_div_ps(some, _mm512_set1_ps(1), scale),
+           zero = _mm512_setzero_ps();
+    if (BITS == 8) {
+        zero = _mm512_maskz_roundscale_ps(some, _mm512_mul_ps(below, inverse), 0);
     }
-    *scale = range / (BITS == 8 ? 255.0f : ENC_ACT16);
-    float inverse = 1 / *scale;
-    *zero = BITS == 8 ? rintf(-least * inverse) : 0;
-    return inverse;
+    scale = _mm512_mask_mov_ps(_mm512_set1_ps(NAN), fine, scale);
+    _mm512_store_ps(to->scale, scale);
+    _mm512_store_ps(to->shift, _mm512_mul_ps(_mm512_sub_ps(_mm512_setzero_ps(), zero), scale));
+    _mm512_store_ps(to->inverse, inverse);
+    _mm512_store_ps(to->zero, zero);
+}
+
+/* Columns [first, last) of four rows by what was chosen, to dwords `step` bytes apart. WHOLE: as
+ * above, and every row has a scale; what has none is 0, whatever it holds. */
+INLINE void put_block(const int BITS, const bool WHOLE, const struct chosen *by, const float *x,
+                      size_t ldx, size_t n, size_t first, size_t last, uint8_t *to, size_t step)
+{
+    __m512 inverse[ENC_UNIT], zero[ENC_UNIT];
+    __mmask16 live[ENC_UNIT];
+#pragma GCC unroll 4
+    for (size_t i = 0; i < ENC_UNIT; i++) {
+        inverse[i] = _mm512_set1_ps(by->inverse[4 * i]);
+        zero[i] = _mm512_set1_ps(by->zero[4 * i]);
+        live[i] = _mm512_cmp_ps_mask(inverse[i], _mm512_setzero_ps(), _CMP_GT_OQ);
+    }
+    for (size_t c = first; c < last; c += 16) {
+        const __mmask16 m = WHOLE ? 0xffff : columns(n - c);
+        __m512i v[ENC_UNIT];
+#pragma GCC unroll 4
+        for (size_t i = 0; i < ENC_UNIT; i++) {
+            __m512 f = _mm512_maskz_loadu_ps(WHOLE ? m : m & live[i], x + i * ldx + c);
+            v[i] = _mm512_cvtps_epi32(_mm512_fmadd_ps(f, inverse[i], zero[i]));
+        }
+        __m512i ab = _mm512_packs_epi32(v[0], v[1]), cd = _mm512_packs_epi32(v[2], v[3]);
+        if (BITS == 8) { /* lane k: dword k of the four tokens */
+            __m512i all = _mm512_packus_epi16(ab, cd);
+            _mm_storeu_si128((__m128i *)(void *)to, _mm512_castsi512_si128(all));
+            _mm_storeu_si128((__m128i *)(void *)(to + step), _mm512_extracti32x4_epi32(all, 1));
+            _mm_storeu_si128((__m128i *)(void *)(to + 2 * step), _mm512_extracti32x4_epi32(all, 2));
+            _mm_storeu_si128((__m128i *)(void *)(to + 3 * step), _mm512_extracti32x4_epi32(all, 3));
+            to += 4 * step;
+            continue;
+        }
+        __m512 a = _mm512_castsi512_ps(ab), b = _mm512_castsi512_ps(cd);
+        __m512i even = _mm512_castps_si512(_mm512_shuffle_ps(a, b, 0x88));
+        __m512i odd = _mm512_castps_si512(_mm512_shuffle_ps(a, b, 0xdd));
+#define PUT(lane)                                                                           \
+    _mm_storeu_si128((__m128i *)(void *)to, _mm512_extracti32x4_epi32(even, lane));         \
+    _mm_storeu_si128((__m128i *)(void *)(to + step), _mm512_extracti32x4_epi32(odd, lane)); \
+    to += 2 * step
+        PUT(0);
+        PUT(1);
+        PUT(2);
+        PUT(3);
+#undef PUT
+    }
 }
 
 INLINE void quant_unit(const int BITS, const float *x, size_t ldx, size_t n, struct enc_tokens *p,
                        int t)
 {
-    const size_t nt = (size_t)p->nt, padded = enc_padded(n);
-    const size_t step = 4 * nt; /* bytes from dword to dword */
-    uint8_t *to = p->values + 4 * t;
+    const size_t nt = (size_t)p->nt, padded = enc_padded(n), step = 4 * nt;
     for (size_t first = 0; first < padded; first += ENC_BLOCK) {
         const size_t last = first + ENC_BLOCK < padded ? first + ENC_BLOCK : padded;
-        __m512 inverse[ENC_UNIT], zero[ENC_UNIT];
+        uint8_t *to = p->values + enc_dwords(BITS, first) * step + 4 * t;
+        bool whole = last <= n;
         struct extent e;
-        measure(&e, x, ldx, n, first, last);
+        struct chosen by;
+        if (whole) {
+            measure(true, &e, x, ldx, n, first, last);
+        } else {
+            measure(false, &e, x, ldx, n, first, last);
+        }
+        choose(BITS, &e, &by);
         for (size_t i = 0; i < ENC_UNIT; i++) {
             const size_t at = first / ENC_BLOCK * nt + (size_t)t + i;
-            float z, f = choose(BITS, &e, i, &p->scale[at], &z);
-            p->shift[at] = -z * p->scale[at];
-            inverse[i] = _mm512_set1_ps(f);
-            zero[i] = _mm512_set1_ps(z);
+            p->scale[at] = by.scale[4 * i];
+            p->shift[at] = by.shift[4 * i];
+            whole = whole && by.inverse[4 * i] > 0;
         }
-        __mmask16 live[ENC_UNIT]; /* what has no scale is 0, whatever it holds */
-#pragma GCC unroll 4
-        for (size_t i = 0; i < ENC_UNIT; i++) {
-            live[i] = _mm512_cmp_ps_mask(inverse[i], _mm512_setzero_ps(), _CMP_GT_OQ);
-        }
-        for (size_t c = first; c < last; c += 16) {
-            const __mmask16 m = (__mmask16)(n - c >= 16 ? 0xffffu : (1u << (n - c)) - 1);
-            __m512i v[ENC_UNIT];
-#pragma GCC unroll 4
-            for (size_t i = 0; i < ENC_UNIT; i++) {
-                __m512 f = _mm512_maskz_loadu_ps(m & live[i], x + i * ldx + c);
-                v[i] = _mm512_cvtps_epi32(_mm512_fmadd_ps(f, inverse[i], zero[i]));
-            }
-            __m512i ab = _mm512_packs_epi32(v[0], v[1]), cd = _mm512_packs_epi32(v[2], v[3]);
-            if (BITS == 8) { /* lane k: dword k of the four tokens */
-                __m512i all = _mm512_packus_epi16(ab, cd);
-                _mm_storeu_si128((__m128i *)(void *)to, _mm512_castsi512_si128(all));
-                _mm_storeu_si128((__m128i *)(void *)(to + step), _mm512_extracti32x4_epi32(all, 1));
-                _mm_storeu_si128((__m128i *)(void *)(to + 2 * step),
-                                 _mm512_extracti32x4_epi32(all, 2));
-                _mm_storeu_si128((__m128i *)(void *)(to + 3 * step),
-                                 _mm512_extracti32x4_epi32(all, 3));
-                to += 4 * step;
-                continue;
-            }
-            __m512 a = _mm512_castsi512_ps(ab), b = _mm512_castsi512_ps(cd);
-            __m512i even = _mm512_castps_si512(_mm512_shuffle_ps(a, b, 0x88));
-            __m512i odd = _mm512_castps_si512(_mm512_shuffle_ps(a, b, 0xdd));
-#define PUT(lane)                                                                           \
-    _mm_storeu_si128((__m128i *)(void *)to, _mm512_extracti32x4_epi32(even, lane));         \
-    _mm_storeu_si128((__m128i *)(void *)(to + step), _mm512_extracti32x4_epi32(odd, lane)); \
-    to += 2 * step
-            PUT(0);
-            PUT(1);
-            PUT(2);
-            PUT(3);
-#undef PUT
+        if (whole) {
+            put_block(BITS, true, &by, x, ldx, n, first, last, to, step);
+        } else {
+            put_block(BITS, false, &by, x, ldx, n, first, last, to, step);
         }
     }
 }
