@@ -116,8 +116,8 @@ static void gguf_agrees(void **state)
 static void xlmr_agrees(void **state)
 {
     (void)state;
-    agree(XLMR, 11, test_source_path(XLMR), 6e-2);
-    agree(XLMR, 11, test_source_path(XLMR "/xlmr-rerank.gguf"), 6e-2);
+    agree(XLMR, 11, test_source_path(XLMR), 1e-1);
+    agree(XLMR, 11, test_source_path(XLMR "/xlmr-rerank.gguf"), 1e-1);
 }
 
 static void copy(const char *from, const char *to)
@@ -138,13 +138,13 @@ static void xlmr_with_a_bare_sentencepiece_model_agrees(void **state)
     copy(XLMR "/config.json", "bare/config.json");
     copy(XLMR "/model.safetensors", "bare/model.safetensors");
     copy(XLMR "/sentencepiece.bpe.model", "bare/sentencepiece.bpe.model");
-    agree(XLMR, 11, test_temp_path("bare"), 6e-2);
+    agree(XLMR, 11, test_temp_path("bare"), 1e-1);
 }
 
 static void roberta_agrees(void **state)
 {
     (void)state;
-    agree(TINY "roberta-rerank", 11, test_source_path(TINY "roberta-rerank"), 9e-2);
+    agree(TINY "roberta-rerank", 11, test_source_path(TINY "roberta-rerank"), 1e-1);
 }
 
 /* One query, many documents: the same bits as alone, for any number of threads. */
