@@ -81,11 +81,11 @@ enum { STRIP_ROWS = 16, GROUP = 32, PANEL_TOKENS = 8, I16_BLOCK = 256, SUPER_GRO
 struct act_panel {
     int nt;
     size_t groups;
-    const uint8_t *next; /* what is read as `bytes` after these, to be fetched; or NULL */
-    uint8_t *bytes;      /* per group: int8 q [8][nt][4], then what act_group names, [nt] each */
+    uint8_t *bytes;  /* per group: int8 q [8][nt][4], then what act_group names, [nt] each */
     uint8_t *halves; /* per group: int32 init [2][nt], float xsum [2][nt]: columns 0-15 and 16-31 */
     int16_t *q16;    /* [g][16][nt][2], for 16-bit weights */
     float *xs16;     /* [block][nt] */
+    const uint8_t *next; /* what is read as `bytes` after these, to be fetched; or NULL */
 };
 size_t act_panel_bytes(size_t groups, int nt);
 struct act_panel act_panel_view(void *base, size_t groups, int nt);

@@ -22,7 +22,8 @@ struct act_panel act_panel_view(void *base, size_t groups, int nt)
                               .bytes = bytes,
                               .halves = bytes + ACT_GROUP_BYTES * n,
                               .q16 = (int16_t *)base,
-                              .xs16 = (float *)(void *)(bytes + 64 * n)};
+                              .xs16 = (float *)(void *)(bytes + 64 * n),
+                              .next = NULL}; /* or gcc clears all, and reading waits */
 }
 
 float quant_scale(uint32_t peak_bits, float levels)

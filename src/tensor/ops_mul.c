@@ -387,7 +387,7 @@ static void mul_pair(const struct product *p, size_t strip, int n_strips, size_t
         ready_pair(p, strip, n_strips, g, n, &room, w);
         float *tile = tiles;
         struct ahead next = ahead_of(p, strip, g + n, step, last - first);
-        for (size_t i = first; i < last; i++, tile += TILE_FLOATS) {
+        for (size_t i = first; i < last; i++, tile += n < p->groups ? TILE_FLOATS : 0) {
             struct act_panel x = panel_from(panel_at(p->a, &p->panels, p->groups, i), g);
             size_t token = panel_begin(&p->panels, i), tokens = (size_t)x.nt / p->panels.step;
             x.groups = n;
@@ -496,7 +496,7 @@ void op_silu_act(const struct worker *w, const float *gate_up, int64_t n, int64_
 
 /* Columns of gate and up that are made at a time: their products stay in the second-level cache
  * until they are bent and quantised. A few tokens take a worker's whole share. */
-enum { SILU_COLUMNS = 256, SILU_VALUES = 1 << 17 };
+enum { SILU_COLUMNS = 128, SILU_VALUES = 1 << 17 };
 
 static void silu_part(const struct worker *w, struct product *p, size_t first, size_t last,
                       float *tmp, const struct act_rows *b, const struct mat *down)
