@@ -27,6 +27,8 @@ enum {
     FEW = LANES / 2 < 8 ? LANES / 2 : 8,
     SECTIONS = ATTN_CHUNK / KV_BLOCK,
     PAIRS = KV_BLOCK / 2,
+    TALL =
+        2 * LANES == GROUP ? 8 : 4, /* queries whose sums fill the registers, GROUP columns wide */
     TOGETHER = 4 /* sections whose values fit in the first-level cache beside their weights */
 };
 
@@ -270,7 +272,7 @@ INLINE void fetch_numbers(const bool bytes, const void *part, size_t i)
 }
 
 /* Weights w[query][pair] with these strides for some sections one after the other, whose values are
- * [pair][row]. The sums of up to 4 queries and n columns are blocks of block_width columns,
+ * [pair][row]. The sums of `rows` queries and n columns are blocks of block_width columns,
  * [query][column] each. */
 struct mixing {
     const int32_t *w;
@@ -281,6 +283,7 @@ struct mixing {
     const void *ahead; /* values that come later, or NULL */
     size_t row;        /* columns of `values` */
     int32_t *dots;
+    size_t rows; /* 4, or TALL */
 };
 
 /* Columns that are summed together, in registers, of those that are left: tiles of 4 x 4 registers
@@ -294,8 +297,8 @@ INLINE size_t block_width(size_t left)
 INLINE void mix(const int NQ, const int NC, const bool bytes, const struct mixing *m, size_t column,
                 int32_t *dots)
 {
-    VI a[4][4];
-#pragma GCC unroll 4
+    VI a[TALL][4];
+#pragma GCC unroll 8
     for (int i = 0; i < NQ; i++) {
 #pragma GCC unroll 4
         for (int c = 0; c < NC; c++) {
@@ -316,7 +319,7 @@ INLINE void mix(const int NQ, const int NC, const bool bytes, const struct mixin
                     fetch_numbers(bytes, m->ahead, at + 2 * LANES * c);
                 }
             }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (int i = 0; i < NQ; i++) {
                 VI weight = vi_spread(w + (size_t)i * m->per_query);
 #pragma GCC unroll 4
@@ -326,7 +329,7 @@ INLINE void mix(const int NQ, const int NC, const bool bytes, const struct mixin
             }
         }
     }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int i = 0; i < NQ; i++) {
 #pragma GCC unroll 4
         for (int c = 0; c < NC; c++) {
@@ -335,14 +338,14 @@ INLINE void mix(const int NQ, const int NC, const bool bytes, const struct mixin
     }
 }
 
-/* Up to 4 queries and n columns from `column` on. */
+/* NQ queries, up to `rows`, and n columns from `column` on. */
 INLINE void mix_columns(const int NQ, const bool bytes, const struct mixing *m, size_t column,
                         size_t n)
 {
     for (size_t c = 0, width; c < n; c += width) {
-        int32_t *dots = m->dots + 4 * c;
+        int32_t *dots = m->dots + m->rows * c;
         width = block_width(n - c);
-        if (width == 4 * LANES) {
+        if (NQ <= 4 && width == 4 * LANES) {
             mix(NQ, 4, bytes, m, column + c, dots);
         } else if (width == 2 * LANES) {
             mix(NQ, 2, bytes, m, column + c, dots);
@@ -367,18 +370,23 @@ INLINE void merge_totals(struct attn_tile *t, struct state *st, int i)
             v_else(v_above(total2, zero), v_fma(total2, grow, total * shrink), total));
 }
 
-/* n columns of query i, row `row` of the dots, whose sums in the chunk are dots * factor. */
-INLINE void merge_sums(struct attn_tile *t, const struct state *st, int i, float factor,
-                       const int32_t *dots, size_t row, size_t column, size_t n)
+/* n columns of a query's sums in the chunk: row `row` of `rows` of the dots, times factor. */
+struct summed {
+    const int32_t *dots;
+    size_t rows, row, column, n;
+    float factor;
+};
+
+INLINE void merge_sums(struct attn_tile *t, const struct state *st, int i, const struct summed *s)
 {
-    float *acc = t->acc + (size_t)i * (size_t)t->head_dim + column;
-    V f = v_set(factor), grow = v_set(st->grow[i]), shrink = v_set(st->shrink[i]);
+    float *acc = t->acc + (size_t)i * (size_t)t->head_dim + s->column;
+    V f = v_set(s->factor), grow = v_set(st->grow[i]), shrink = v_set(st->shrink[i]);
     if (!(st->total[i] > 0)) {
         return;
     }
-    for (size_t b = 0, width; b < n; b += width) {
-        width = block_width(n - b);
-        const int32_t *from = dots + 4 * b + row * width;
+    for (size_t b = 0, width; b < s->n; b += width) {
+        width = block_width(s->n - b);
+        const int32_t *from = s->dots + s->rows * b + s->row * width;
         for (size_t c = 0; c < width; c += LANES) {
             V x = v_float(vi_load(from + c)) * f;
             v_store(acc + b + c, v_fma(x, grow, v_load(acc + b + c) * shrink));

@@ -253,7 +253,8 @@ INLINE void few_chunk(const int NQ, const bool bytes, struct attn_tile *t, struc
                            .pairs = PAIRS,
                            .values = {sections[j] + half},
                            .ahead = part_at(t, sections, n, n + j + ATTN_AHEAD),
-                           .row = d};
+                           .row = d,
+                           .rows = 4};
         for (size_t c = 0; c < d; c += group) {
             m.w = st->w + (c / group * FEW_ROWS + (size_t)(j * NQ)) * PAIRS;
             m.dots = st->dots + 4 * c;
@@ -263,7 +264,8 @@ INLINE void few_chunk(const int NQ, const bool bytes, struct attn_tile *t, struc
     merge_totals(t, st, i);
     for (size_t q = 0; q < (size_t)NQ; q++) {
         for (size_t c = 0; c < d; c += group) {
-            merge_sums(t, st, i + (int)q, f.factor[c / group][q], st->dots + 4 * c, q, c, group);
+            struct summed x = {st->dots + 4 * c, 4, q, c, group, f.factor[c / group][q]};
+            merge_sums(t, st, i + (int)q, &x);
         }
     }
 }

@@ -246,9 +246,11 @@ INLINE void many_mix(const int NV, const bool bytes, struct many *m, size_t colu
     const size_t d = (size_t)m->t->head_dim, half = kv_section_bytes(m->t->type, d) / 2;
     const size_t n = bytes ? GROUP : d, stride = (size_t)(NV * LANES);
     int left = m->t->n - m->i, queries = left < NV * LANES ? left : NV * LANES;
-    memset(st->dots, 0, (size_t)((queries + 3) & ~3) * n * sizeof *st->dots);
+    const int rows = bytes ? TALL : 4;
+    memset(st->dots, 0, (size_t)((queries + rows - 1) / rows * rows) * n * sizeof *st->dots);
     for (size_t slot = 0; slot < m->slots; slot += TOGETHER * KV_BLOCK) {
-        struct mixing x = {.per_query = 1, .per_pair = stride, .row = bytes ? GROUP : d};
+        struct mixing x = {
+            .per_query = 1, .per_pair = stride, .row = bytes ? GROUP : d, .rows = (size_t)rows};
         for (size_t at = slot; at < m->slots && x.sections < TOGETHER; at += KV_BLOCK) {
             size_t pairs = (m->slots - at + 1) / 2;
             x.pairs = pairs < PAIRS ? pairs : PAIRS;
@@ -259,15 +261,20 @@ INLINE void many_mix(const int NV, const bool bytes, struct many *m, size_t colu
             }
             x.sections++;
         }
-        for (int q = 0; q < queries; q += 4) {
+        for (int q = 0; q < queries; q += rows) {
             x.w = st->w + slot / 2 * stride + q;
             x.dots = st->dots + (size_t)q * n;
-            mix_columns(4, false, &x, 0, n);
+            mix_columns(rows, false, &x, 0, n);
         }
     }
     for (int q = 0; q < queries; q++) {
-        const int32_t *dots = st->dots + (size_t)(q & ~3) * n;
-        merge_sums(m->t, st, m->i + q, factor[q], dots, (size_t)q % 4, column, n);
+        struct summed x = {.dots = st->dots + (size_t)(q / rows * rows) * n,
+                           .rows = (size_t)rows,
+                           .row = (size_t)(q % rows),
+                           .column = column,
+                           .n = n,
+                           .factor = factor[q]};
+        merge_sums(m->t, st, m->i + q, &x);
     }
 }
 
