@@ -4,10 +4,10 @@ Every row runs its sides in turn, --rounds times, each in a fresh process, so th
 the machine's ceilings beside every row. Tables go to stdout and bench/out/bench.md, all values to bench/out/bench.json, progress to stderr; rows that
 are not run keep what an earlier run left there. Losing rows stay, and a side that cannot run is said.
 
---only NAME[;NAME]  rows whose name contains one of these      --quick     a few rows, one round: about three minutes
+--only NAME[;NAME]  rows whose name contains one of these (=NAME: is)     --quick     a few rows, one round: about three minutes
 --doc               also puts the tables into docs/benchmarks.md; with --rounds 0 only that
-BENCH_PEERS=/path/to/llama-bench[,name=/path...] adds peers that the reader has built; BENCH_PEERS_AVX2 those built without AVX-512, beside our
-side with instruction sets masked."""
+BENCH_PEERS=/path/to/llama-bench[,name=/path...] adds peers that the reader has built; BENCH_PEERS_AVX2 those built without AVX-512, for the rows
+of AVX2 alone."""
 import argparse
 import json
 import os
@@ -89,9 +89,18 @@ def masked(row):
             return {**out, "onnx-int8 (all)": lambda: sides.embed_peer("onnx-int8", path, o)}
         args = (row(), "512", "128", "0", o)
         out = {f"hearth {i}": lambda i=i: sides.lm_hearth(*args, {"HEARTH_ISA": i}) for i in sets}
-        for name, tool in PEERS_AVX2.items():
-            out[f"{name} (avx2)"] = lambda tool=tool: sides.lm_bench(tool, *args)
         return {**out, "llama.cpp (all)": lambda: sides.lm_llama(*args)}
+    return made
+
+
+def avx2_only(make_path):
+    """Ours masked to AVX2 beside peers built without AVX-512."""
+    def made():
+        args = (make_path(), "512", "128", "0", o)
+        out = {"hearth": lambda: sides.lm_hearth(*args, {"HEARTH_ISA": "avx2"})}
+        for name, tool in PEERS_AVX2.items():
+            out[name] = lambda tool=tool: sides.lm_bench(tool, *args)
+        return out
     return made
 
 
@@ -119,7 +128,13 @@ ROWS = [
     ("isa", "masked: SmolLM2-135M Q4_1", 3, False, masked(lambda: sides.DEMO)),
     ("isa", "masked: Llama-3.2-1B shape Q4_K_M", 2, False, masked(big("Q4_K_M"))),
     ("isa", "masked: MiniLM, 128-token texts", 3, False, masked("embed")),
+    ("isa", "AVX2 only: SmolLM2-135M Q4_1", 3, False, avx2_only(lambda: sides.DEMO)),
+    ("isa", "AVX2 only: Llama-3.2-1B shape Q4_K_M", 2, False, avx2_only(big("Q4_K_M"))),
 ]
+
+
+def named(name, part):
+    return name == part[1:] if part.startswith("=") else part in name
 
 
 def measure(name, rounds, make):
@@ -156,7 +171,7 @@ def main():
     data["machine"] = report.machine()
     data["order"] = [name for _, name, *_ in ROWS]
     data["groups"] = {name: group for group, name, *_ in ROWS}
-    wanted = [r for r in ROWS if (not o.only or any(p in r[1] for p in o.only.split(";"))) and (r[3] or not o.quick)]
+    wanted = [r for r in ROWS if (not o.only or any(named(r[1], p) for p in o.only.split(";"))) and (r[3] or not o.quick)]
     if o.list:
         print("\n".join(r[1] for r in wanted))
         return
