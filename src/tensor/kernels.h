@@ -16,38 +16,21 @@
  * instruction set.
  *
  * A query sees the cache in chunks of ATTN_CHUNK positions, and a chunk in sections of KV_BLOCK.
- * The definition, for one query and one chunk (fl: rounded to float; sums of floats are, section
- * after section, of the tree x[i] + x[i + n] for n = 16, 8, 4, 2, 1 of its slots; every sum of a
- * product is a fused multiply-add):
+ * The definition, for one query and one section (fl: rounded to float; sums of 32 floats are the
+ * tree x[i] + x[i + n] for n = 16, 8, 4, 2, 1; every sum of a product is a fused multiply-add):
  *   y_s = dot_s * key_scale_s, over the scale groups in order; soft cap: y = 1 - 2 / (exp2(2 y k)
  *     + 1) with k as below for it; unit = q_scale, or softcap * log2(e)
- *   M = max of y over the slots seen; shift = fma(-M, unit, 64); c = 64 - shift
- *   p_s = chance(fma(y_s, unit, shift)), 0 if unseen; P = sum of p
- *   for each group of value scales: w_s = p_s * value_scale_s; factor = the larger of sum of w *
- *     WEIGHT_BY_SUM and max w * WEIGHT_BY_MOST; w_s to integers rint(w_s * fl(1 / factor));
- *     acc_c = fl(sum of w_s * v_s,c) * factor
- * Weights are integers in this way because the products of a whole chunk then fit in 32 bits, and
- * are as fine as that allows: the largest has 15 bits where few count, all together have 18.
- * chance(x) is 2^(x - 64) for x >= 0, that of 0 below: a polynomial of degree 4 over the fraction
- * of x, relative error 3e-6 (degree 3 has 8e-5, saves one operation of 80, and is seen in the
- * cosines of encoders). x is positive so that its fraction is exact. exp2, for soft caps and
- * states, takes arguments clamped to -64 .. 64 and is a polynomial of degree 5 (relative error
- * 2e-7). An F32 cache has p = exp2(fma(y, unit, -c)).
+ *   M = max of y over the slots seen; c = M * unit; p_s = exp2(fma(y_s, unit, -c)), 0 if unseen
+ *   for each group of value scales: w_s = p_s * value_scale_s, W = max w; w_s to integers
+ *     rint(w_s * (VALUE_MOST / W)); dot_c = sum of w_s * v_s,c
+ *   if c > ref + 32 (at first ref = -inf): acc, total *= exp2(ref - c); ref = c
+ *   g = exp2(c - ref); total += sum of p * g; acc_c += dot_c * (W / VALUE_MOST * g)
+ * exp2 takes arguments clamped to -64 .. 64 and is a polynomial of degree 5 (relative error 2e-7).
+ * Peaks do not follow the maximum closely: a float holds sums 2^32 times too large as well, and
+ * the accumulators need scaling hardly ever.
  *
- * Chunks merge in ascending order: the state (c, P, acc) with the lower c is scaled down to the
- * other's. */
+ * Chunks merge in ascending order: the state with the lower peak is scaled down to the other's. */
 enum { ATTN_QUERIES = 32, ATTN_MAX_DIM = 256, ATTN_CHUNK = 256, VALUE_MOST = 8191, ATTN_AHEAD = 2 };
-
-/* Sums of weights are at most 261888 and some rounding, the largest below 2^15. */
-#define WEIGHT_BY_SUM (1.0f / 261888)
-#define WEIGHT_BY_MOST (1.0f / 32766)
-
-/* Coefficients of chance, times 2^-64. */
-#define CHANCE_0 (1.00000262f * 0x1p-64f)
-#define CHANCE_1 (0.693003833f * 0x1p-64f)
-#define CHANCE_2 (0.241442755f * 0x1p-64f)
-#define CHANCE_3 (0.0520114601f * 0x1p-64f)
-#define CHANCE_4 (0.0135341678f * 0x1p-64f)
 
 /* Queries that attend together: heads of one group (they share keys and values) times rows. Arrays
  * have ATTN_QUERIES entries; those past n see nothing (lo = hi = 0) and hold zeros. */
@@ -63,7 +46,7 @@ struct attn_tile {
     int32_t hi[ATTN_QUERIES];
     int32_t full_lo, full_hi; /* largest lo and smallest hi of the n queries */
     int ahead; /* sections that follow those of attn_chunk: to be fetched, not seen; else zero */
-    float peak[ATTN_QUERIES];  /* c, -INFINITY at first */
+    float peak[ATTN_QUERIES];  /* ref, -INFINITY at first */
     float total[ATTN_QUERIES]; /* zero at first */
     float *acc;                /* [ATTN_QUERIES][head_dim], zero at first */
 };

@@ -1,19 +1,19 @@
 /* Attention and the KV cache for any vector width: the body of kernels_attn_<isa>.c, which define,
  * before including this, V of LANES floats, VI of as many int32 (or twice as many int16), VM a
- * mask; + - * / are the compiler's.
- *   v_set v_load v_store v_max v_min v_abs; v_fma(a, b, c) = a b + c; v_float(VI); v_round(V) to
- *     nearest even; v_first: lane 0; v_above(a, b): a > b
- *   v_times2(p, t): p times 2 to the integer in t's low bits; v_fraction(x) and v_power(p, x):
- *     x - floor(x), p times 2 to floor(x), for x >= 0
- *   v_seen(lo, hi, s): lo <= s < hi; v_keep(m, v) = m ? v : 0; v_else(m, a, b) = m ? a : b
- *   vi_load vi_store vi_set vi_add; vi_spread(p): 32 bits to every lane; vi_dot(acc, a, b): acc +=
- *     the two products of int16 in each lane; vi_pin(a): a register, not a load at each use
- *   v_low_pairs(even, odd): the low 16 bits of each lane, side by side; vi_store16(p, v): to LANES
- *     int16; vi_widen(p): int8 to int16; v_halves(p): LANES f16
- *   v_low, v_high(a, b, n) and fold_order: see fold; SLOTS, WIDE: see many_scores, block_width
+ * mask: v_set v_load v_store v_fma(a, b, c) = a b + c, v_max v_min v_abs; + - * / are the
+ * compiler's v_float(VI) v_round(V) to nearest even; v_times2(p, t): p times 2 to the integer in
+ * t's low bits v_seen(lo, hi, s): lo <= s < hi; v_keep(m, v) = m ? v : 0; v_else(m, a, b) = m ? a :
+ * b v_any(a, b): a > b in some lane vi_load vi_set vi_spread(p): 32 bits to every lane; vi_dot(acc,
+ * a, b): acc += the two products of int16 in each lane; vi_pairs(even, odd): int32 to pairs of
+ * int16; vi_store16(p, v): to LANES int16; vi_widen(p): int8 to int16; v_halves(p): LANES f16;
+ * v_low, v_high(a, b, n) and fold_order: see fold; and SLOTS, WIDE: see many_scores and
+ * mix_section.
  *
- * Two ways to score, with the same bits (kernels.h): kernels_attn_many.h, and for up to FEW queries
- * (decoding) kernels_attn_few.h. Both mix values with columns in lanes, into integers.
+ * Two ways to score, with the same bits (kernels.h). many: lanes are queries, a key's pair of
+ * columns is spread to all of them; maxima and sums need no step across lanes. Its 8-bit keys and
+ * values are widened on the stack, once per section and tile. few, up to FEW queries (decoding):
+ * lanes are slots, queries are spread, so that no lane idles: kernels_attn_few.h. Both mix values
+ * with columns in lanes.
  *
  * Rejected: float products after conversion to floats, which take twice the time (4 times with the
  * conversion when few queries share a section); int8 weights or keys for the 16-bit cache, whose
@@ -26,10 +26,7 @@
 enum {
     FEW = LANES / 2 < 8 ? LANES / 2 : 8,
     SECTIONS = ATTN_CHUNK / KV_BLOCK,
-    PAIRS = KV_BLOCK / 2,
-    TALL =
-        2 * LANES == GROUP ? 8 : 4, /* queries whose sums fill the registers, GROUP columns wide */
-    TOGETHER = 4 /* sections whose values fit in the first-level cache beside their weights */
+    PAIRS = KV_BLOCK / 2
 };
 
 #ifndef HAS_TREES /* an instruction set may have them in registers, in the same order */
@@ -94,18 +91,6 @@ INLINE V exp2_low(V x)
 INLINE V exp2_any(V x)
 {
     return exp2_low(v_min(x, v_set(64)));
-}
-
-/* 2^(x - 64), a softmax's weight: see kernels.h. */
-INLINE V chance(V x)
-{
-    x = v_max(x, v_set(0));
-    V f = v_fraction(x), p = v_set(CHANCE_4);
-    p = v_fma(p, f, v_set(CHANCE_3));
-    p = v_fma(p, f, v_set(CHANCE_2));
-    p = v_fma(p, f, v_set(CHANCE_1));
-    p = v_fma(p, f, v_set(CHANCE_0));
-    return v_power(p, x);
 }
 
 INLINE float exp2_one(float x)
@@ -236,21 +221,58 @@ static void attn_query(struct attn_tile *t, int i, const float *x, float scale)
     }
 }
 
-enum {
-    MANY = 2 * LANES,                   /* queries side by side */
-    MANY_PAIRS = ATTN_CHUNK / 2 * MANY, /* of weights */
-    FEW_ROWS = 4 * SECTIONS,            /* queries x sections */
-    FEW_PAIRS = ATTN_MAX_DIM / GROUP * FEW_ROWS * PAIRS,
-    MOST_PAIRS = MANY_PAIRS > FEW_PAIRS ? MANY_PAIRS : FEW_PAIRS
+/* A section as 16-bit numbers, for many queries. */
+struct section {
+    const int16_t *keys, *values;           /* [d / 2][32][2], [16][d][2] */
+    const float *key_scales, *value_scales; /* [groups][32] */
+    size_t d, group, groups;
 };
 
-/* A chunk, as a tile's queries see it. */
+/* Room for the 8-bit section at hand. */
+struct widened {
+    _Alignas(64) int16_t keys[ATTN_MAX_DIM * KV_BLOCK];
+    _Alignas(64) int16_t values[ATTN_MAX_DIM * KV_BLOCK];
+    float key_scales[ATTN_MAX_DIM / GROUP * KV_BLOCK];
+    float value_scales[ATTN_MAX_DIM / GROUP * KV_BLOCK];
+};
+
+static void widen(const uint8_t *part, size_t d, int16_t *numbers, float *scales)
+{
+    for (size_t i = 0; i < KV_BLOCK * d; i += 2 * LANES) {
+        vi_store(numbers + i, vi_widen((const int8_t *)part + i));
+    }
+    for (size_t i = 0; i < KV_BLOCK * (d / GROUP); i += LANES) {
+        v_store(scales + i, v_halves(part + KV_BLOCK * d + 2 * i));
+    }
+}
+
+static struct section section_view(enum tensor_type type, const uint8_t *bytes, size_t d,
+                                   struct widened *wide)
+{
+    const uint8_t *values = bytes + kv_section_bytes(type, d) / 2;
+    if (type == TYPE_Q8_0) {
+        widen(bytes, d, wide->keys, wide->key_scales);
+        widen(values, d, wide->values, wide->value_scales);
+        return (struct section){wide->keys, wide->values, wide->key_scales, wide->value_scales,
+                                d,          GROUP,        d / GROUP};
+    }
+    return (struct section){(const void *)bytes,
+                            (const void *)values,
+                            (const void *)(bytes + 2 * KV_BLOCK * d),
+                            (const void *)(values + 2 * KV_BLOCK * d),
+                            d,
+                            d,
+                            1};
+}
+
+/* What a tile's queries have seen of a chunk. */
 struct state {
-    float shift[ATTN_QUERIES], peak[ATTN_QUERIES], total[ATTN_QUERIES];
-    float shrink[ATTN_QUERIES], grow[ATTN_QUERIES];         /* of the tile's sums, of the chunk's */
-    _Alignas(64) float y[ATTN_CHUNK * MANY];                /* scores, then chances */
-    _Alignas(64) int32_t w[MOST_PAIRS];                     /* pairs of weights */
-    _Alignas(64) int32_t dots[ATTN_QUERIES * ATTN_MAX_DIM]; /* [queries / 4][see mixing] */
+    float peak[ATTN_QUERIES], total[ATTN_QUERIES];
+    _Alignas(64) float acc[ATTN_QUERIES * ATTN_MAX_DIM];
+    /* of the section at hand */
+    _Alignas(64) float y[KV_BLOCK * ATTN_QUERIES]; /* scores, then weights */
+    _Alignas(64) int32_t w[ATTN_MAX_DIM / GROUP * PAIRS * ATTN_QUERIES];
+    float factor[ATTN_MAX_DIM / GROUP][ATTN_QUERIES];
 };
 
 /* Numbers 2 * LANES from i on, widened if they are bytes. */
@@ -271,141 +293,231 @@ INLINE void fetch_numbers(const bool bytes, const void *part, size_t i)
     __builtin_prefetch(p + (bytes ? i : 2 * i), 0, 2); /* into the second level */
 }
 
-/* Weights w[query][pair] with these strides for some sections one after the other, whose values are
- * [pair][row]. The sums of `rows` queries and n columns are blocks of block_width columns,
- * [query][column] each. */
+/* The weights of a section: w[group][query][pair] with these strides, and a factor for each. */
 struct mixing {
     const int32_t *w;
-    size_t per_query, per_pair;
-    int sections;
-    size_t pairs; /* of the last section that are seen */
-    const void *values[TOGETHER];
-    const void *ahead; /* values that come later, or NULL */
-    size_t row;        /* columns of `values` */
-    int32_t *dots;
-    size_t rows; /* 4, or TALL */
+    size_t per_query, per_pair, per_group;
+    const float *factor;
+    size_t per_factor; /* from group to group */
 };
 
-/* Columns that are summed together, in registers, of those that are left: tiles of 4 x 4 registers
- * where there are WIDE many, else 4 x 2. */
-INLINE size_t block_width(size_t left)
+/* acc += weights x values for NQ queries and NC * LANES columns. `ahead`: values that come later,
+ * or NULL. */
+INLINE void mix(const int NQ, const int NC, const bool bytes, const struct mixing *m, size_t g,
+                const void *values, const void *ahead, size_t d, size_t column, float *acc)
 {
-    return WIDE && left >= 4 * LANES ? 4 * LANES : left >= 2 * LANES ? 2 * LANES : LANES;
-}
-
-/* dots += weights x values for NQ queries and NC * LANES columns. */
-INLINE void mix(const int NQ, const int NC, const bool bytes, const struct mixing *m, size_t column,
-                int32_t *dots)
-{
-    VI a[TALL][4];
+    VI a[8][4];
 #pragma GCC unroll 8
     for (int i = 0; i < NQ; i++) {
 #pragma GCC unroll 4
         for (int c = 0; c < NC; c++) {
-            a[i][c] = vi_load(dots + (i * NC + c) * LANES);
+            a[i][c] = vi_set(0);
         }
     }
-    const int32_t *w = m->w;
-    for (int j = 0; j < m->sections; j++) {
-        size_t at = 2 * column;
-        for (size_t p = j + 1 < m->sections ? PAIRS : m->pairs; p;
-             p--, at += 2 * m->row, w += m->per_pair) {
-            VI v[4];
+    const int32_t *w = m->w + g * m->per_group;
+    for (size_t p = 0, at = 2 * column; p < PAIRS; p++, at += 2 * d, w += m->per_pair) {
+        VI v[4];
 #pragma GCC unroll 4
-            for (size_t c = 0; c < (size_t)NC; c++) {
-                v[c] = load_numbers(bytes, m->values[j], at + 2 * LANES * c);
-                vi_pin(v[c]);
-                if (m->ahead && (!bytes || c % 2 == 0)) {
-                    fetch_numbers(bytes, m->ahead, at + 2 * LANES * c);
-                }
+        for (size_t c = 0; c < (size_t)NC; c++) {
+            v[c] = load_numbers(bytes, values, at + 2 * LANES * c);
+            if (ahead && (!bytes || c % 2 == 0)) {
+                fetch_numbers(bytes, ahead, at + 2 * LANES * c);
             }
+        }
 #pragma GCC unroll 8
-            for (int i = 0; i < NQ; i++) {
-                VI weight = vi_spread(w + (size_t)i * m->per_query);
+        for (int i = 0; i < NQ; i++) {
+            VI weight = vi_spread(w + (size_t)i * m->per_query);
 #pragma GCC unroll 4
-                for (int c = 0; c < NC; c++) {
-                    vi_dot(a[i][c], v[c], weight);
-                }
+            for (int c = 0; c < NC; c++) {
+                vi_dot(a[i][c], v[c], weight);
             }
         }
     }
 #pragma GCC unroll 8
     for (int i = 0; i < NQ; i++) {
+        V f = v_set(m->factor[g * m->per_factor + (size_t)i]);
 #pragma GCC unroll 4
         for (int c = 0; c < NC; c++) {
-            vi_store(dots + (i * NC + c) * LANES, a[i][c]);
+            float *to = acc + (size_t)i * d + column + (size_t)c * LANES;
+            v_store(to, v_fma(v_float(a[i][c]), f, v_load(to)));
         }
     }
 }
 
-/* NQ queries, up to `rows`, and n columns from `column` on. */
-INLINE void mix_columns(const int NQ, const bool bytes, const struct mixing *m, size_t column,
-                        size_t n)
+/* Up to 4 queries and all columns, in groups of `group`; in tiles of 4 x 4 registers where there
+ * are WIDE many, else 4 x 2. */
+INLINE void mix_section(const int NQ, const bool bytes, const struct mixing *m, const void *values,
+                        const void *ahead, size_t d, size_t group, float *acc)
 {
-    for (size_t c = 0, width; c < n; c += width) {
-        int32_t *dots = m->dots + m->rows * c;
-        width = block_width(n - c);
-        if (NQ <= 4 && width == 4 * LANES) {
-            mix(NQ, 4, bytes, m, column + c, dots);
-        } else if (width == 2 * LANES) {
-            mix(NQ, 2, bytes, m, column + c, dots);
+    for (size_t g = 0, c = 0; c < d; g++) {
+        for (size_t end = c + group; c < end;) {
+            size_t left = end - c;
+            if (WIDE && left >= 4 * LANES) {
+                mix(NQ, 4, bytes, m, g, values, ahead, d, c, acc);
+                c += 4 * LANES;
+            } else if (left >= 2 * LANES) {
+                mix(NQ, 2, bytes, m, g, values, ahead, d, c, acc);
+                c += 2 * LANES;
+            } else {
+                mix(NQ, 1, bytes, m, g, values, ahead, d, c, acc);
+                c += LANES;
+            }
+        }
+    }
+}
+
+/* Scores of NV * LANES queries from i on with all slots, SLOTS at a time: y[slot][NV * LANES]. */
+INLINE void many_scores(const int NV, const struct attn_tile *t, const struct section *s, int i,
+                        float *y)
+{
+    for (size_t g = 0; g < s->groups; g++) {
+        for (size_t slot = 0; slot < KV_BLOCK; slot += SLOTS) {
+            const int16_t *q = t->q + (g * s->group / 2 * ATTN_QUERIES + (size_t)i) * 2;
+            const int16_t *k = s->keys + (g * s->group / 2 * KV_BLOCK + slot) * 2;
+            VI a[SLOTS][2];
+#pragma GCC unroll 8
+            for (int j = 0; j < SLOTS; j++) {
+                a[j][0] = a[j][1] = vi_set(0);
+            }
+            for (size_t c = 0; c < s->group; c += 2, q += 2 * ATTN_QUERIES, k += 2 * KV_BLOCK) {
+                VI q0 = vi_load(q), q1 = NV == 2 ? vi_load(q + 2 * LANES) : q0;
+#pragma GCC unroll 8
+                for (int j = 0; j < SLOTS; j++) {
+                    VI key = vi_spread(k + 2 * j);
+                    vi_dot(a[j][0], q0, key);
+                    if (NV == 2) {
+                        vi_dot(a[j][1], q1, key);
+                    }
+                }
+            }
+            const float *scales = s->key_scales + g * KV_BLOCK + slot;
+#pragma GCC unroll 8
+            for (int j = 0; j < SLOTS; j++) {
+                V scale = v_set(scales[j]);
+#pragma GCC unroll 2
+                for (int h = 0; h < NV; h++) {
+                    float *to = y + (slot + (size_t)j) * (size_t)(NV * LANES) + h * LANES;
+                    V x = v_float(a[j][h]);
+                    v_store(to, v_fma(x, scale, g ? v_load(to) : v_set(0)));
+                }
+            }
+        }
+    }
+}
+
+/* A score far above the query's reference moves it. Seldom: at the start of a chunk. */
+static void raise_peak(struct state *st, size_t d, int i, float c)
+{
+    if (st->total[i] > 0) {
+        float shrink = exp2_one(st->peak[i] - c);
+        st->total[i] *= shrink;
+        for (size_t k = 0; k < d; k++) {
+            st->acc[(size_t)i * d + k] *= shrink;
+        }
+    }
+    st->peak[i] = c;
+}
+
+/* Scores y[slot][stride] of LANES queries from i on to integer weights. */
+INLINE void many_weights(const struct attn_tile *t, struct state *st, const struct section *s,
+                         const bool whole, int i, int32_t pos, float *y, size_t stride)
+{
+    VI lo = vi_load(t->lo + i), hi = vi_load(t->hi + i);
+    V unit = v_load(t->q_scale + i), most = v_set(-1e30f);
+    for (int j = 0; j < KV_BLOCK; j++) {
+        V x = v_load(y + (size_t)j * stride);
+        if (t->softcap > 0) {
+            x = bend(x, unit, t->softcap);
+        }
+        if (!whole) {
+            x = v_else(v_seen(lo, hi, vi_set(pos + j)), x, v_set(-1e30f));
+        }
+        if (!whole || t->softcap > 0) {
+            v_store(y + (size_t)j * stride, x);
+        }
+        most = v_max(x, most);
+    }
+    unit = t->softcap > 0 ? v_set(t->softcap * 1.44269504f) : unit;
+    V c = v_fma(most, unit, v_set(0)), minus = v_set(0) - c; /* rounded: never part of another */
+    if (v_any(c, v_load(st->peak + i) + v_set(32))) {
+        float top[LANES], peak[LANES];
+        v_store(top, most);
+        v_store(peak, c);
+        for (int j = 0; j < LANES; j++) {
+            if (top[j] > -1e30f && peak[j] > st->peak[i + j] + 32) {
+                raise_peak(st, s->d, i + j, peak[j]);
+            }
+        }
+    }
+    V sum[8];
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; j++) {
+        V p[4];
+#pragma GCC unroll 4
+        for (int k = 0; k < 4; k++) {
+            float *at = y + (size_t)(j + 8 * k) * stride;
+            p[k] = exp2_low(v_fma(v_load(at), unit, minus));
+            if (!whole) {
+                p[k] = v_keep(v_seen(lo, hi, vi_set(pos + j + 8 * k)), p[k]);
+            }
+            v_store(at, p[k]);
+        }
+        sum[j] = (p[0] + p[2]) + (p[1] + p[3]);
+    }
+    V total = ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
+    /* A query that sees nothing here may have no reference yet: its weights are 0, grow is finite.
+     */
+    V grow = exp2_any(c - v_load(st->peak + i));
+    v_store(st->total + i, v_fma(total, grow, v_load(st->total + i)));
+    for (size_t g = 0; g < s->groups; g++) {
+        const float *scales = s->value_scales + g * KV_BLOCK;
+        int32_t *w = st->w + g * PAIRS * ATTN_QUERIES + i;
+        V weight[KV_BLOCK], top = v_set(0);
+#pragma GCC unroll 32
+        for (int j = 0; j < KV_BLOCK; j++) {
+            V x = v_load(y + (size_t)j * stride) * v_set(scales[j]);
+            if (!whole) { /* an unwritten slot's scale may be anything */
+                x = v_keep(v_seen(lo, hi, vi_set(pos + j)), x);
+            }
+            weight[j] = x;
+            top = v_max(x, top);
+        }
+        V inverse = v_keep(v_above(top, v_set(1e-30f)), v_set(VALUE_MOST) / top);
+        v_store(st->factor[g] + i, top * v_set(1.0f / VALUE_MOST) * grow);
+#pragma GCC unroll 16
+        for (int j = 0; j < PAIRS; j++) {
+            vi_store(w + j * ATTN_QUERIES, vi_pairs(v_round(weight[2 * j] * inverse),
+                                                    v_round(weight[2 * j + 1] * inverse)));
+        }
+    }
+}
+
+static void many_section(const struct attn_tile *t, struct state *st, const struct section *s,
+                         int32_t pos)
+{
+    bool whole = t->full_lo <= pos && pos + KV_BLOCK <= t->full_hi;
+    for (int i = 0; i < t->n; i += 2 * LANES) {
+        int n = t->n - i > LANES ? 2 : 1;
+        if (n == 2) {
+            many_scores(2, t, s, i, st->y);
         } else {
-            mix(NQ, 1, bytes, m, column + c, dots);
+            many_scores(1, t, s, i, st->y);
+        }
+        for (int h = 0; h < n; h++) {
+            float *y = st->y + h * LANES;
+            if (whole) {
+                many_weights(t, st, s, true, i + h * LANES, pos, y, (size_t)(n * LANES));
+            } else {
+                many_weights(t, st, s, false, i + h * LANES, pos, y, (size_t)(n * LANES));
+            }
         }
     }
-}
-
-/* Counts what queries [i, i + LANES) saw of the chunk; merge_sums then needs shrink and grow. */
-INLINE void merge_totals(struct attn_tile *t, struct state *st, int i)
-{
-    V peak = v_load(t->peak + i), total = v_load(t->total + i);
-    V peak2 = v_load(st->peak + i), total2 = v_load(st->total + i), zero = v_set(0);
-    V most = v_max(peak, peak2);
-    V shrink = v_keep(v_above(total, zero), exp2_any(peak - most));
-    V grow = v_keep(v_above(total2, zero), exp2_any(peak2 - most));
-    v_store(st->shrink + i, shrink);
-    v_store(st->grow + i, grow);
-    v_store(t->peak + i, v_else(v_above(total2, zero), most, peak));
-    v_store(t->total + i,
-            v_else(v_above(total2, zero), v_fma(total2, grow, total * shrink), total));
-}
-
-/* n columns of a query's sums in the chunk: row `row` of `rows` of the dots, times factor. */
-struct summed {
-    const int32_t *dots;
-    size_t rows, row, column, n;
-    float factor;
-};
-
-INLINE void merge_sums(struct attn_tile *t, const struct state *st, int i, const struct summed *s)
-{
-    float *acc = t->acc + (size_t)i * (size_t)t->head_dim + s->column;
-    V f = v_set(s->factor), grow = v_set(st->grow[i]), shrink = v_set(st->shrink[i]);
-    if (!(st->total[i] > 0)) {
-        return;
-    }
-    for (size_t b = 0, width; b < s->n; b += width) {
-        width = block_width(s->n - b);
-        const int32_t *from = s->dots + s->rows * b + s->row * width;
-        for (size_t c = 0; c < width; c += LANES) {
-            V x = v_float(vi_load(from + c)) * f;
-            v_store(acc + b + c, v_fma(x, grow, v_load(acc + b + c) * shrink));
-        }
+    for (int i = 0; i < t->n; i += 4) {
+        struct mixing m = {st->w + i,         1,           ATTN_QUERIES, PAIRS * ATTN_QUERIES,
+                           st->factor[0] + i, ATTN_QUERIES};
+        mix_section(4, false, &m, s->values, NULL, s->d, s->group, st->acc + (size_t)i * s->d);
     }
 }
-
-/* What makes integers of weights that add up to `total`, the largest being `most`. */
-INLINE V weight_factor(V total, V most)
-{
-    return v_max(total * v_set(WEIGHT_BY_SUM), most * v_set(WEIGHT_BY_MOST));
-}
-
-INLINE V weight_inverse(V factor)
-{
-    return v_keep(v_above(factor, v_set(1e-30f)), v_set(1) / factor);
-}
-
-#include "tensor/kernels_attn_many.h"
 
 #include "tensor/kernels_attn_few.h"
 
@@ -422,91 +534,113 @@ static void attn_merge(float *peak, float *total, float *acc, float peak2, float
     }
 }
 
-/* The F32 cache, for exact checks: one query after the other, float weights and values. Scores
- * y[n][32] to chances; returns false if the query sees nothing. */
-INLINE bool exact_chances(const struct attn_tile *t, int i, int n, int32_t pos, float *y,
-                          float *peak, float *total)
+/* Scores y[32] of query i to exp2(score - peak) in place. Returns what they count in the state; 0:
+ * the query sees nothing here. */
+INLINE float exact_chances(const struct attn_tile *t, struct state *st, int i, int32_t pos,
+                           float *y)
 {
     enum { N = KV_BLOCK / LANES };
     static const int32_t steps[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const bool whole = t->full_lo <= pos && pos + KV_BLOCK <= t->full_hi;
     const VI lo = vi_set(t->lo[i] - pos), hi = vi_set(t->hi[i] - pos), step = vi_load(steps);
-    V unit = v_set(t->q_scale[i]), most = v_set(-1e30f);
-    for (int j = 0; j < n * KV_BLOCK; j += LANES) {
-        V x = v_load(y + j);
+    V unit = v_set(t->q_scale[i]), most = v_set(-1e30f), p[N];
+    VM seen[N];
+#pragma GCC unroll 8
+    for (int j = 0; j < N; j++) {
+        seen[j] = v_seen(lo, hi, vi_add(step, vi_set(j * LANES)));
+        p[j] = v_load(y + j * LANES);
         if (t->softcap > 0) {
-            x = bend(x, unit, t->softcap);
+            p[j] = bend(p[j], unit, t->softcap);
         }
-        x = v_else(v_seen(lo, hi, vi_add(step, vi_set(j))), x, v_set(-1e30f));
-        v_store(y + j, x);
-        most = v_max(x, most);
+        if (!whole) {
+            p[j] = v_else(seen[j], p[j], v_set(-1e30f));
+        }
+        most = v_max(p[j], most);
     }
     unit = t->softcap > 0 ? v_set(t->softcap * 1.44269504f) : unit;
-    float top = tree_max(most), shift = fmaf(-top, v_first(unit), 64);
-    *peak = 64 - shift;
-    *total = 0;
-    for (int j = 0; j < n * KV_BLOCK; j += KV_BLOCK) {
-        V p[N];
-#pragma GCC unroll 8
-        for (int k = 0; k < N; k++) {
-            float *at = y + j + k * LANES;
-            p[k] = exp2_any(v_fma(v_load(at), unit, v_set(-*peak)));
-            p[k] = v_keep(v_seen(lo, hi, vi_add(step, vi_set(j + k * LANES))), p[k]);
-            v_store(at, p[k]);
-        }
-#pragma GCC unroll 4
-        for (int m = N / 2; m; m /= 2) {
-#pragma GCC unroll 4
-            for (int k = 0; k < m; k++) {
-                p[k] = p[k] + p[k + m];
-            }
-        }
-        *total += tree_sum(p[0]);
+    float top = tree_max(most), c = fmaf(top, v_first(unit), 0); /* rounded */
+    if (top <= -1e30f) {
+        memset(y, 0, KV_BLOCK * sizeof *y);
+        return 0;
     }
-    return top > -1e30f;
+    if (c > st->peak[i] + 32) {
+        raise_peak(st, (size_t)t->head_dim, i, c);
+    }
+#pragma GCC unroll 8
+    for (int j = 0; j < N; j++) {
+        p[j] = exp2_low(v_fma(p[j], unit, v_set(-c)));
+        if (!whole) {
+            p[j] = v_keep(seen[j], p[j]);
+        }
+        v_store(y + j * LANES, p[j]);
+    }
+#pragma GCC unroll 4
+    for (int n = N / 2; n; n /= 2) {
+#pragma GCC unroll 4
+        for (int j = 0; j < n; j++) {
+            p[j] = p[j] + p[j + n];
+        }
+    }
+    float grow = exp2_one(c - st->peak[i]);
+    st->total[i] = fmaf(tree_sum(p[0]), grow, st->total[i]);
+    return grow;
 }
 
-static void exact_chunk(struct attn_tile *t, struct state *st, const uint8_t *const *sections,
-                        int n, int32_t pos)
+/* A section of an F32 cache, for exact checks: float weights and values. */
+static void exact_section(const struct attn_tile *t, struct state *st, const uint8_t *bytes,
+                          int32_t pos)
 {
     size_t d = (size_t)t->head_dim;
+    const float *keys = (const void *)bytes, *values = keys + KV_BLOCK * d;
     for (int i = 0; i < t->n; i++) {
-        float peak, total, acc[ATTN_MAX_DIM], *y = st->y;
-        for (int j = 0; j < n * KV_BLOCK; j += LANES) {
-            const float *keys = (const void *)sections[j / KV_BLOCK];
-            V x = v_set(0);
+        for (int s = 0; s < KV_BLOCK; s += LANES) {
+            V y = v_set(0);
             for (size_t c = 0; c < d; c++) {
                 V q = v_set(t->q32[(size_t)i * d + c]);
-                x = v_fma(q, v_load(keys + c * KV_BLOCK + j % KV_BLOCK), x);
+                y = v_fma(q, v_load(keys + c * KV_BLOCK + s), y);
             }
-            v_store(y + j, x);
+            v_store(st->y + s, y);
         }
-        if (!exact_chances(t, i, n, pos, y, &peak, &total)) {
-            continue;
-        }
+        float grow = exact_chances(t, st, i, pos, st->y), *acc = st->acc + (size_t)i * d;
         int32_t first = t->lo[i] > pos ? t->lo[i] - pos : 0, last = t->hi[i] - pos;
-        last = last < n * KV_BLOCK ? last : n * KV_BLOCK;
+        last = last < KV_BLOCK ? last : KV_BLOCK;
         for (size_t c = 0; c < d; c += LANES) {
             V sum = v_set(0);
             for (int32_t s = first; s < last; s++) {
-                const float *keys = (const void *)sections[s / KV_BLOCK];
-                V v = v_load(keys + (KV_BLOCK + (size_t)(s % KV_BLOCK)) * d + c);
-                sum = v_fma(v_set(y[s]), v, sum);
+                sum = v_fma(v_set(st->y[s]), v_load(values + (size_t)s * d + c), sum);
             }
-            v_store(acc + c, sum);
+            v_store(acc + c, v_fma(sum, v_set(grow), v_load(acc + c)));
         }
-        attn_merge(&t->peak[i], &t->total[i], t->acc + (size_t)i * d, peak, total, acc, d);
     }
 }
 
 static void attn_chunk(struct attn_tile *t, const uint8_t *const *sections, int n, int32_t pos)
 {
     struct state st;
-    if (t->type == TYPE_F32) {
-        exact_chunk(t, &st, sections, n, pos);
-    } else if (t->n <= FEW) {
+    struct widened wide;
+    size_t d = (size_t)t->head_dim;
+    memset(st.acc, 0, (size_t)((t->n + 3) & ~3) * d * sizeof(float));
+    for (int i = 0; i < ATTN_QUERIES; i++) {
+        st.peak[i] = -INFINITY;
+        st.total[i] = 0;
+    }
+    if (t->type != TYPE_F32 && t->n <= FEW) {
         few_queries(t, &st, sections, n, pos);
     } else {
-        many_queries(t, &st, sections, n, pos);
+        for (int j = 0; j < n; j++, pos += KV_BLOCK) {
+            if (t->type == TYPE_F32) {
+                exact_section(t, &st, sections[j], pos);
+            } else {
+                struct section s = section_view(t->type, sections[j], d, &wide);
+                many_section(t, &st, &s, pos);
+            }
+        }
+    }
+    for (int i = 0; i < t->n; i++) {
+        if (st.total[i] > 0) {
+            attn_merge(&t->peak[i], &t->total[i], t->acc + (size_t)i * d, st.peak[i], st.total[i],
+                       st.acc + (size_t)i * d, d);
+        }
     }
 }
 

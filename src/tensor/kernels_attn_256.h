@@ -20,8 +20,8 @@ enum { LANES = 8, SLOTS = 4, WIDE = 0 };
 #define v_keep(m, a) _mm256_and_ps(m, a)
 #define v_else(m, a, b) _mm256_blendv_ps(b, a, m)
 #define v_above(a, b) _mm256_cmp_ps(a, b, _CMP_GT_OQ)
+#define v_any(a, b) (_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ)) != 0)
 #define vi_set(i) _mm256_set1_epi32(i)
-#define vi_pin(a) ((void)0)
 #define vi_add(a, b) _mm256_add_epi32(a, b)
 #define vi_load(p) _mm256_loadu_si256((const __m256i *)(const void *)(p))
 #define vi_store(p, v) _mm256_storeu_si256((__m256i *)(void *)(p), v)
@@ -73,21 +73,9 @@ static inline VI vi_spread(const void *p)
     return _mm256_set1_epi32(v);
 }
 
-static inline V v_fraction(V x)
+static inline VI vi_pairs(VI even, VI odd)
 {
-    return _mm256_sub_ps(x, _mm256_cvtepi32_ps(_mm256_cvttps_epi32(x)));
-}
-
-static inline V v_power(V p, V x)
-{
-    VI up = _mm256_slli_epi32(_mm256_cvttps_epi32(x), 23); /* computed already, with f */
-    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), up));
-}
-
-static inline VI v_low_pairs(V even, V odd)
-{
-    VI up = _mm256_slli_epi32(_mm256_castps_si256(odd), 16);
-    return _mm256_blend_epi16(_mm256_castps_si256(even), up, 0xaa);
+    return _mm256_or_si256(even, _mm256_slli_epi32(odd, 16)); /* neither is negative */
 }
 
 static inline void vi_store16(int16_t *p, VI v)

@@ -27,12 +27,12 @@ enum { LANES = 16, SLOTS = 8, WIDE = 1 };
 #define v_keep(m, a) _mm512_maskz_mov_ps(m, a)
 #define v_else(m, a, b) _mm512_mask_blend_ps(m, b, a)
 #define v_above(a, b) _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ)
+#define v_any(a, b) (_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ) != 0)
 #define vi_set(i) _mm512_set1_epi32(i)
 #define vi_add(a, b) _mm512_add_epi32(a, b)
 #define vi_load(p) _mm512_loadu_si512(p)
 #define vi_store(p, v) _mm512_storeu_si512(p, v)
 #define vi_dot(acc, a, b) __asm__("vpdpwssd %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b))
-#define vi_pin(a) __asm__("" : "+v"(a)) /* loaded once, not at each use */
 
 #define v_halves(p) _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
 
@@ -79,14 +79,9 @@ static inline VI vi_spread(const void *p)
     return _mm512_set1_epi32(v);
 }
 
-#define v_fraction(x) _mm512_reduce_ps(x, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC)
-#define v_power(p, x) _mm512_scalef_ps(p, x)
-
-static inline VI v_low_pairs(V even, V odd)
+static inline VI vi_pairs(VI even, VI odd)
 {
-    VI up = _mm512_slli_epi32(_mm512_castps_si512(odd), 16);
-    return _mm512_ternarylogic_epi32(_mm512_castps_si512(even), up, _mm512_set1_epi32(0xffff),
-                                     0xe4); /* `even` where the mask has ones, else `up` */
+    return _mm512_or_si512(even, _mm512_slli_epi32(odd, 16)); /* neither is negative */
 }
 
 static inline void vi_store16(int16_t *p, VI v)

@@ -52,17 +52,19 @@ INLINE void few_scores(const int NQ, const bool bytes, const struct attn_tile *t
     }
 }
 
+enum { FEW_ROWS = 4 * SECTIONS };
+
 /* A chunk for up to 4 queries from i on. Row section * nq + query of the state's y holds scores,
  * then chances, of the 32 slots; of w, [group][row][32], weights. */
 struct few {
     const struct attn_tile *t;
-    struct state *st;
     int i, nq, n_rows;
     int32_t pos;
+    bool bytes;
     const uint8_t *const *sections;
-    _Alignas(64) float top[FEW_ROWS], sum[FEW_ROWS]; /* of each row */
-    float factor[ATTN_MAX_DIM / GROUP][4];
-    _Alignas(64) float weights[FEW_ROWS * KV_BLOCK];
+    _Alignas(64) float top[FEW_ROWS], unit[FEW_ROWS], c[FEW_ROWS], ref[FEW_ROWS], grow[FEW_ROWS];
+    _Alignas(64) float sum[FEW_ROWS], inverse[FEW_ROWS];
+    _Alignas(64) float factor[ATTN_MAX_DIM / GROUP][FEW_ROWS];
 };
 
 static bool row_is_whole(const struct few *f, int row)
@@ -92,119 +94,123 @@ static void row_prepare(const struct few *f, int row, float *y)
     }
 }
 
-INLINE float few_unit(const struct few *f, int q)
+/* Units, maxima and c of all rows. */
+static void few_peaks(struct few *f, float *y)
 {
-    return f->t->softcap > 0 ? f->t->softcap * 1.44269504f : f->t->q_scale[f->i + q];
-}
-
-/* The maximum or the sum of each row x[row][32]. */
-INLINE void fold_rows(const bool most, const struct few *f, const float *x, float *out)
-{
-    for (int b = 0; b < f->n_rows; b += LANES) {
-        V part[LANES];
-#pragma GCC unroll 16
-        for (int l = 0; l < LANES; l++) {
-            V v[KV_BLOCK / LANES];
-            int row = b + l < f->n_rows ? b + l : f->n_rows - 1;
-#pragma GCC unroll 8
-            for (int j = 0; j < KV_BLOCK / LANES; j++) {
-                v[j] = v_load(x + row * KV_BLOCK + j * LANES);
-            }
-#pragma GCC unroll 4
-            for (int n = KV_BLOCK / LANES / 2; n; n /= 2) {
-#pragma GCC unroll 4
-                for (int j = 0; j < n; j++) {
-                    if (most) {
-                        v[j] = v_max(v[j], v[j + n]);
-                    } else {
-                        v[j] = v[j] + v[j + n];
-                    }
-                }
-            }
-            part[fold_order[l]] = v[0];
-        }
-        v_store(out + b, fold(most, part));
-    }
-}
-
-/* A query's rows together. */
-INLINE float few_most(const struct few *f, int q)
-{
-    float most = f->top[q];
-    for (int r = q + f->nq; r < f->n_rows; r += f->nq) {
-        most = f->top[r] > most ? f->top[r] : most;
-    }
-    return most;
-}
-
-INLINE float few_sum(const struct few *f, int q)
-{
-    float sum = 0;
-    for (int r = q; r < f->n_rows; r += f->nq) {
-        sum += f->sum[r];
-    }
-    return sum;
-}
-
-/* Scores to chances, and what the queries saw. */
-static void few_chances(struct few *f, float *y)
-{
-    float unit[4], shift[4];
+    const struct attn_tile *t = f->t;
     for (int r = 0; r < f->n_rows; r++) {
-        if (f->t->softcap > 0 || !row_is_whole(f, r)) {
+        f->unit[r] = t->softcap > 0 ? t->softcap * 1.44269504f : t->q_scale[f->i + r % f->nq];
+        if (t->softcap > 0 || !row_is_whole(f, r)) {
             row_prepare(f, r, y + r * KV_BLOCK);
         }
     }
-    fold_rows(true, f, y, f->top);
-    for (int q = 0; q < f->nq; q++) {
-        unit[q] = few_unit(f, q);
-        shift[q] = fmaf(-few_most(f, q), unit[q], 64);
-        f->st->peak[f->i + q] = 64 - shift[q];
-    }
-    for (int r = 0, q = 0; r < f->n_rows; r++, q = q + 1 < f->nq ? q + 1 : 0) {
-        const bool whole = row_is_whole(f, r);
-        V u = v_set(unit[q]), s = v_set(shift[q]);
+    for (int b = 0; b < f->n_rows; b += LANES) {
+        V x[LANES];
+#pragma GCC unroll 16
+        for (int l = 0; l < LANES; l++) {
+            const float *at = y + (b + l) * KV_BLOCK;
+            V most = v_load(at);
 #pragma GCC unroll 8
-        for (int j = 0; j < KV_BLOCK; j += LANES) {
-            float *at = y + r * KV_BLOCK + j;
-            V p = chance(v_fma(v_load(at), u, s));
-            v_store(at, whole ? p : v_keep(row_sees(f, r, j), p));
+            for (int s = LANES; s < KV_BLOCK; s += LANES) {
+                most = v_max(v_load(at + s), most);
+            }
+            x[fold_order[l]] = most;
         }
-    }
-    fold_rows(false, f, y, f->sum);
-    for (int q = 0; q < f->nq; q++) {
-        f->st->total[f->i + q] = few_sum(f, q);
+        V top = fold(true, x);
+        v_store(f->top + b, top);
+        v_store(f->c + b, v_fma(top, v_load(f->unit + b), v_set(0))); /* rounded */
     }
 }
 
-/* Chances to integer weights of one group of columns. */
+/* The reference that each row is counted from, in the order of the sections. */
+static void few_references(struct few *f, const struct state *st)
+{
+    for (int q = 0; q < f->nq; q++) {
+        float ref = st->peak[f->i + q];
+        for (int r = q; r < f->n_rows; r += f->nq) {
+            if (f->top[r] > -1e30f && f->c[r] > ref + 32) {
+                ref = f->c[r];
+            }
+            f->ref[r] = ref;
+        }
+    }
+}
+
+/* Scores to exp2(score - c), their sums, and what a row counts in the state. */
+static void few_chances(struct few *f, float *y)
+{
+    enum { N = KV_BLOCK / LANES };
+    for (int b = 0; b < f->n_rows; b += LANES) {
+        V grow = exp2_any(v_load(f->c + b) - v_load(f->ref + b));
+        v_store(f->grow + b, v_keep(v_above(v_load(f->top + b), v_set(-1e30f)), grow));
+        V x[LANES];
+#pragma GCC unroll 16
+        for (int l = 0; l < LANES; l++) {
+            const int r = b + l;
+            V p[N], unit = v_set(f->unit[r]), minus = v_set(-f->c[r]);
+#pragma GCC unroll 8
+            for (int j = 0; j < N; j++) {
+                float *at = y + r * KV_BLOCK + j * LANES;
+                p[j] = exp2_low(v_fma(v_load(at), unit, minus));
+                v_store(at, p[j]);
+            }
+            if (r < f->n_rows && !row_is_whole(f, r)) {
+#pragma GCC unroll 8
+                for (int j = 0; j < N; j++) {
+                    p[j] = v_keep(row_sees(f, r, j * LANES), p[j]);
+                    v_store(y + r * KV_BLOCK + j * LANES, p[j]);
+                }
+            }
+#pragma GCC unroll 4
+            for (int n = N / 2; n; n /= 2) {
+#pragma GCC unroll 4
+                for (int j = 0; j < n; j++) {
+                    p[j] = p[j] + p[j + n];
+                }
+            }
+            x[fold_order[l]] = p[0];
+        }
+        v_store(f->sum + b, fold(false, x));
+    }
+}
+
+/* A row's chances times the scales of its values. */
+INLINE V row_weights(const bool bytes, const uint8_t *scales, size_t g, const float *p, int s)
+{
+    V chance = v_load(p + s); /* an unwritten slot's scale may be anything */
+    return v_keep(v_above(chance, v_set(0)),
+                  chance * load_scales(bytes, scales, g * KV_BLOCK + (size_t)s));
+}
+
+/* Chances to integer weights, each group of columns with its own. */
 INLINE void few_weights(struct few *f, const bool bytes, size_t g, const float *y, int16_t *w)
 {
     const size_t d = (size_t)f->t->head_dim;
     const size_t scales = kv_section_bytes(f->t->type, d) / 2 + KV_BLOCK * d * (bytes ? 1 : 2);
-    float inverse[4];
+    for (int b = 0; b < f->n_rows; b += LANES) {
+        V x[LANES];
+#pragma GCC unroll 16
+        for (int l = 0; l < LANES; l++) {
+            int r = b + l < f->n_rows ? b + l : f->n_rows - 1;
+            const uint8_t *at = f->sections[r / f->nq] + scales;
+            V high = v_set(0);
+#pragma GCC unroll 8
+            for (int s = 0; s < KV_BLOCK; s += LANES) {
+                high = v_max(row_weights(bytes, at, g, y + r * KV_BLOCK, s), high);
+            }
+            x[fold_order[l]] = high;
+        }
+        V top = fold(true, x);
+        v_store(f->inverse + b, v_keep(v_above(top, v_set(1e-30f)), v_set(VALUE_MOST) / top));
+        v_store(f->factor[g] + b, top * v_set(1.0f / VALUE_MOST) * v_load(f->grow + b));
+    }
     for (int r = 0; r < f->n_rows; r++) {
         const uint8_t *at = f->sections[r / f->nq] + scales;
+        V inverse = v_set(f->inverse[r]);
 #pragma GCC unroll 8
-        for (int j = 0; j < KV_BLOCK; j += LANES) { /* an unwritten slot's scale may be anything */
-            V p = v_load(y + r * KV_BLOCK + j);
-            V x = p * load_scales(bytes, at, g * KV_BLOCK + (size_t)j);
-            v_store(f->weights + r * KV_BLOCK + j, v_keep(v_above(p, v_set(0)), x));
-        }
-    }
-    fold_rows(true, f, f->weights, f->top);
-    fold_rows(false, f, f->weights, f->sum);
-    for (int q = 0; q < f->nq; q++) {
-        V factor = weight_factor(v_set(few_sum(f, q)), v_set(few_most(f, q)));
-        f->factor[g][q] = v_first(factor);
-        inverse[q] = v_first(weight_inverse(factor));
-    }
-    for (int r = 0, q = 0; r < f->n_rows; r++, q = q + 1 < f->nq ? q + 1 : 0) {
-        V by = v_set(inverse[q]), bias = v_set(ACC_BIAS);
-#pragma GCC unroll 8
-        for (int j = 0; j < KV_BLOCK; j += LANES) {
-            V x = v_fma(v_load(f->weights + r * KV_BLOCK + j), by, bias) - bias;
-            vi_store16(w + r * KV_BLOCK + j, v_round(x));
+        for (int s = 0; s < KV_BLOCK; s += LANES) {
+            V x = row_weights(bytes, at, g, y + r * KV_BLOCK, s);
+            vi_store16(w + r * KV_BLOCK + s, v_round(x * inverse));
         }
     }
 }
@@ -223,14 +229,12 @@ static const uint8_t *part_at(const struct attn_tile *t, const uint8_t *const *s
 }
 
 /* Three passes over the chunk for NQ queries: scores, weights, values. */
-INLINE void few_chunk(const int NQ, const bool bytes, struct attn_tile *t, struct state *st,
+INLINE void few_chunk(const int NQ, const bool bytes, const struct attn_tile *t, struct state *st,
                       const uint8_t *const *sections, int n, int i, int32_t pos)
 {
     struct few f;
     const size_t d = (size_t)t->head_dim, half = kv_section_bytes(t->type, d) / 2;
-    const size_t group = bytes ? GROUP : d;
     f.t = t;
-    f.st = st;
     f.i = i;
     f.nq = NQ;
     f.n_rows = NQ * n;
@@ -240,37 +244,33 @@ INLINE void few_chunk(const int NQ, const bool bytes, struct attn_tile *t, struc
         few_scores(NQ, bytes, t, sections[j], part_at(t, sections, n, j + ATTN_AHEAD), i,
                    st->y + j * NQ * KV_BLOCK);
     }
+    int spare = -f.n_rows & (LANES - 1);
+    memset(st->y + f.n_rows * KV_BLOCK, 0, (size_t)spare * KV_BLOCK * sizeof(float));
+    for (int r = f.n_rows; r < f.n_rows + spare; r++) {
+        f.unit[r] = f.ref[r] = 0;
+    }
+    few_peaks(&f, st->y);
+    few_references(&f, st);
     few_chances(&f, st->y);
     int16_t *w = (int16_t *)(void *)st->w;
-    for (size_t g = 0; g * group < d; g++) {
+    for (size_t g = 0; g < (bytes ? d / GROUP : 1); g++) {
         few_weights(&f, bytes, g, st->y, w + g * FEW_ROWS * KV_BLOCK);
     }
-    memset(st->dots, 0, 4 * d * sizeof *st->dots);
     for (int j = 0; j < n; j++) {
-        struct mixing m = {.per_query = PAIRS,
-                           .per_pair = 1,
-                           .sections = 1,
-                           .pairs = PAIRS,
-                           .values = {sections[j] + half},
-                           .ahead = part_at(t, sections, n, n + j + ATTN_AHEAD),
-                           .row = d,
-                           .rows = 4};
-        for (size_t c = 0; c < d; c += group) {
-            m.w = st->w + (c / group * FEW_ROWS + (size_t)(j * NQ)) * PAIRS;
-            m.dots = st->dots + 4 * c;
-            mix_columns(NQ, bytes, &m, c, group);
+        for (int r = j * NQ, q = i; q < i + NQ; r++, q++) {
+            if (f.ref[r] > st->peak[q]) {
+                raise_peak(st, d, q, f.ref[r]);
+            }
+            st->total[q] = fmaf(f.sum[r], f.grow[r], st->total[q]);
         }
-    }
-    merge_totals(t, st, i);
-    for (size_t q = 0; q < (size_t)NQ; q++) {
-        for (size_t c = 0; c < d; c += group) {
-            struct summed x = {st->dots + 4 * c, 4, q, c, group, f.factor[c / group][q]};
-            merge_sums(t, st, i + (int)q, &x);
-        }
+        struct mixing m = {st->w + j * NQ * PAIRS, PAIRS,   1, FEW_ROWS * PAIRS,
+                           f.factor[0] + j * NQ,   FEW_ROWS};
+        mix_section(NQ, bytes, &m, sections[j] + half, part_at(t, sections, n, n + j + ATTN_AHEAD),
+                    d, bytes ? GROUP : d, st->acc + (size_t)i * d);
     }
 }
 
-INLINE void few_any(const bool bytes, struct attn_tile *t, struct state *st,
+INLINE void few_any(const bool bytes, const struct attn_tile *t, struct state *st,
                     const uint8_t *const *sections, int n, int32_t pos)
 {
     int i = 0;
@@ -292,11 +292,9 @@ INLINE void few_any(const bool bytes, struct attn_tile *t, struct state *st,
     }
 }
 
-static void few_queries(struct attn_tile *t, struct state *st, const uint8_t *const *sections,
+static void few_queries(const struct attn_tile *t, struct state *st, const uint8_t *const *sections,
                         int n, int32_t pos)
 {
-    memset(st->peak, 0, sizeof st->peak);
-    memset(st->total, 0, sizeof st->total);
     if (t->type == TYPE_Q8_0) {
         few_any(true, t, st, sections, n, pos);
     } else {

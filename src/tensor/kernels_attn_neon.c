@@ -25,8 +25,8 @@ enum { LANES = 4, SLOTS = 8, WIDE = 1 };
 #define v_keep(m, a) vreinterpretq_f32_u32(vandq_u32(m, vreinterpretq_u32_f32(a)))
 #define v_else(m, a, b) vbslq_f32(m, a, b)
 #define v_above(a, b) vcgtq_f32(a, b)
+#define v_any(a, b) (vmaxvq_u32(vcgtq_f32(a, b)) != 0)
 #define vi_set(i) vdupq_n_s32(i)
-#define vi_pin(a) ((void)0)
 #define vi_add(a, b) vaddq_s32(a, b)
 #define vi_load(p) vld1q_s32((const int32_t *)(const void *)(p))
 #define vi_store(p, v) vst1q_s32((int32_t *)(void *)(p), v)
@@ -60,20 +60,9 @@ static inline VI vi_spread(const void *p)
     return vdupq_n_s32(v);
 }
 
-static inline V v_fraction(V x)
+static inline VI vi_pairs(VI even, VI odd)
 {
-    return vsubq_f32(x, vcvtq_f32_s32(vcvtq_s32_f32(x)));
-}
-
-static inline V v_power(V p, V x)
-{
-    VI up = vshlq_n_s32(vcvtq_s32_f32(x), 23);
-    return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(p), up));
-}
-
-static inline VI v_low_pairs(V even, V odd)
-{
-    return vsliq_n_s32(vreinterpretq_s32_f32(even), vreinterpretq_s32_f32(odd), 16);
+    return vorrq_s32(even, vshlq_n_s32(odd, 16)); /* neither is negative */
 }
 
 static inline void vi_store16(int16_t *p, VI v)

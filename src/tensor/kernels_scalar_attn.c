@@ -224,102 +224,67 @@ struct state {
     float acc[ATTN_MAX_DIM];
 };
 
-/* 2^(x - 64): what a score counts. */
-static float chance(float x)
+/* acc += weights x values of the slots [first, last). */
+static void mix(struct state *st, const struct section *s, const float *p, float grow, size_t first,
+                size_t last)
 {
-    x = fmaxf(x, 0);
-    float n = floorf(x), f = x - n, p = CHANCE_4;
-    p = fmaf(p, f, CHANCE_3);
-    p = fmaf(p, f, CHANCE_2);
-    p = fmaf(p, f, CHANCE_1);
-    p = fmaf(p, f, CHANCE_0);
-    return ldexpf(p, (int)n);
-}
-
-/* A chunk that query i of the tile sees from slot `first` up to `last`. */
-struct view {
-    const struct attn_tile *t;
-    int i;
-    const struct section *sections;
-    size_t first, last;
-};
-
-/* Sums of floats: a tree for each section, one section after the other. */
-static float sum_slots(const float *x, size_t last)
-{
-    float sum = 0;
-    for (size_t slot = 0; slot < last; slot += KV_BLOCK) {
-        float part[KV_BLOCK];
-        memcpy(part, x + slot, sizeof part);
-        sum += tree_sum(part, KV_BLOCK);
-    }
-    return sum;
-}
-
-static void mix_exact(const struct view *w, const float *p, float *acc)
-{
-    size_t d = w->sections->d;
-    for (size_t c = 0; c < d; c++) {
-        acc[c] = 0;
-        for (size_t slot = w->first; slot < w->last; slot++) {
-            const struct section *s = &w->sections[slot / KV_BLOCK];
-            acc[c] = fmaf(p[slot], number_at(s, s->values, slot % KV_BLOCK * d + c), acc[c]);
+    if (s->type == TYPE_F32) {
+        for (size_t c = 0; c < s->d; c++) {
+            float sum = 0;
+            for (size_t slot = first; slot < last; slot++) {
+                sum = fmaf(p[slot], number_at(s, s->values, slot * s->d + c), sum);
+            }
+            st->acc[c] = fmaf(sum, grow, st->acc[c]);
         }
+        return;
     }
-}
-
-/* acc = the weighted sum of the values. */
-static void mix(const struct view *v, const float *p, float *acc)
-{
-    const struct section *s = v->sections;
     for (size_t g = 0; g < s->d / s->group; g++) {
-        float w[ATTN_CHUNK] = {0}, most = 0;
-        for (size_t j = v->first; j < v->last; j++) {
-            const struct section *at = &s[j / KV_BLOCK];
-            w[j] = p[j] * scale_at(at, at->values, g, j % KV_BLOCK);
-            most = fmaxf(most, w[j]);
+        float w[KV_BLOCK], most = 0;
+        for (size_t slot = first; slot < last; slot++) {
+            w[slot] = p[slot] * scale_at(s, s->values, g, slot);
+            most = fmaxf(most, w[slot]);
         }
-        float factor = fmaxf(sum_slots(w, v->last) * WEIGHT_BY_SUM, most * WEIGHT_BY_MOST);
-        float inverse = factor > 1e-30f ? 1 / factor : 0;
+        float inverse = most > 1e-30f ? VALUE_MOST / most : 0;
+        float factor = most * (1.0f / VALUE_MOST) * grow;
         for (size_t c = g * s->group; c < (g + 1) * s->group; c++) {
             uint32_t dot = 0;
-            for (size_t j = v->first; j < v->last; j++) {
-                const struct section *at = &s[j / KV_BLOCK];
-                /* rounds the exact product to an integer */
-                float weight = fmaf(w[j], inverse, ACC_BIAS) - ACC_BIAS;
-                dot +=
-                    (uint32_t)((int32_t)weight *
-                               (int32_t)number_at(at, at->values, value_at(j % KV_BLOCK, s->d, c)));
+            for (size_t slot = first; slot < last; slot++) {
+                dot += (uint32_t)(to_int(w[slot] * inverse, VALUE_MOST) *
+                                  (int32_t)number_at(s, s->values, value_at(slot, s->d, c)));
             }
-            acc[c] = (float)(int32_t)dot * factor;
+            st->acc[c] = fmaf((float)(int32_t)dot, factor, st->acc[c]);
         }
     }
 }
 
-static void attn_query_chunk(const struct view *v, struct state *st)
+/* One query of the tile against slots [first, last) of the section. */
+static void attn_query_section(const struct attn_tile *t, int i, const struct section *s,
+                               size_t first, size_t last, struct state *st)
 {
-    const struct attn_tile *t = v->t;
-    float y[ATTN_CHUNK], p[ATTN_CHUNK] = {0}, most = -INFINITY, unit = t->q_scale[v->i];
-    for (size_t slot = v->first; slot < v->last; slot++) {
-        y[slot] = raw_score(t, v->i, &v->sections[slot / KV_BLOCK], slot % KV_BLOCK);
+    float y[KV_BLOCK], p[KV_BLOCK] = {0}, most = -INFINITY, unit = t->q_scale[i];
+    for (size_t slot = first; slot < last; slot++) {
+        y[slot] = raw_score(t, i, s, slot);
         if (t->softcap > 0) { /* tanh(x) = 1 - 2 / (exp(2 x) + 1) */
             y[slot] = 1 - 2 / (exp2_of(y[slot] * (unit * (2 / t->softcap))) + 1);
         }
         most = fmaxf(most, y[slot]);
     }
     unit = t->softcap > 0 ? t->softcap * 1.44269504f : unit;
-    float shift = fmaf(-most, unit, 64);
-    st->peak = 64 - shift;
-    for (size_t slot = v->first; slot < v->last; slot++) {
-        p[slot] = t->type == TYPE_F32 ? exp2_of(fmaf(y[slot], unit, -st->peak))
-                                      : chance(fmaf(y[slot], unit, shift));
+    float c = fmaf(most, unit, 0); /* rounded, whatever the compiler would like to fuse */
+    for (size_t slot = first; slot < last; slot++) {
+        p[slot] = exp2_of(fmaf(y[slot], unit, -c));
     }
-    st->total = sum_slots(p, v->last);
-    if (t->type == TYPE_F32) {
-        mix_exact(v, p, st->acc);
-    } else {
-        mix(v, p, st->acc);
+    if (c > st->peak + 32) {
+        float shrink = exp2_of(st->peak - c);
+        st->total *= shrink;
+        for (size_t j = 0; j < s->d; j++) {
+            st->acc[j] *= shrink;
+        }
+        st->peak = c;
     }
+    float grow = exp2_of(c - st->peak);
+    mix(st, s, p, grow, first, last);
+    st->total = fmaf(tree_sum(p, KV_BLOCK), grow, st->total);
 }
 
 static void attn_merge(float *peak, float *total, float *acc, float peak2, float total2,
@@ -338,19 +303,19 @@ static void attn_merge(float *peak, float *total, float *acc, float peak2, float
 static void attn_chunk(struct attn_tile *t, const uint8_t *const *sections, int n, int32_t pos)
 {
     size_t d = (size_t)t->head_dim, half = kv_section_bytes(t->type, d) / 2;
-    struct section s[ATTN_CHUNK / KV_BLOCK];
-    for (int j = 0; j < n; j++) {
-        s[j] = (struct section){t->type, d, t->type == TYPE_Q8_0 ? GROUP : d, sections[j],
-                                sections[j] + half};
-    }
     for (int i = 0; i < t->n; i++) {
-        int32_t first = t->lo[i] - pos, last = t->hi[i] - pos;
-        first = first > 0 ? first : 0;
-        last = last < n * KV_BLOCK ? last : n * KV_BLOCK;
-        if (first < last) {
-            struct view v = {t, i, s, (size_t)first, (size_t)last};
-            struct state st;
-            attn_query_chunk(&v, &st);
+        struct state st = {.peak = -INFINITY};
+        for (int j = 0; j < n; j++) {
+            struct section s = {t->type, d, t->type == TYPE_Q8_0 ? GROUP : d, sections[j],
+                                sections[j] + half};
+            int32_t from = pos + j * KV_BLOCK, first = t->lo[i] - from, last = t->hi[i] - from;
+            first = first > 0 ? first : 0;
+            last = last < KV_BLOCK ? last : KV_BLOCK;
+            if (first < last) {
+                attn_query_section(t, i, &s, (size_t)first, (size_t)last, &st);
+            }
+        }
+        if (st.total > 0) {
             attn_merge(&t->peak[i], &t->total[i], t->acc + (size_t)i * d, st.peak, st.total, st.acc,
                        d);
         }
