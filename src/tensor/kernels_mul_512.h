@@ -9,6 +9,10 @@
 #include <immintrin.h>
 #include <string.h>
 
+#ifdef __clang__ /* shifts take an unsigned count there, an int with gcc */
+#pragma clang diagnostic ignored "-Wsign-conversion"
+#endif
+
 /* In assembly, so that it stays where it is written: see kernels_mul_avx512.c. */
 #define DPBUSD(acc, w, x) __asm__ volatile("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(w), "v"(x))
 
