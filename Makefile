@@ -5,7 +5,7 @@ JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
 
-.PHONY: help build check test demo models bench ppl logits lint format debug asan ubsan tsan fuzz install clean
+.PHONY: help build check test demo models bench ppl profile logits lint format debug asan ubsan tsan fuzz install clean
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -33,6 +33,10 @@ bench: build models ## hearth beside its peers, one table (docs/benchmarks.md)
 ppl: build models ## perplexity of every weight type beside the plain path and llama.cpp (docs/accuracy.md)
 	@bench/setup.sh
 	@bench/.venv/bin/python bench/ppl.py
+
+profile: build models ## where the time of a prompt, of generation and of texts goes (perf; docs/benchmarks.md)
+	@bench/setup.sh
+	@bench/.venv/bin/python bench/profile.py
 
 logits: build models ## log-probabilities of every weight type beside transformers and llama.cpp (docs/accuracy.md)
 	@bench/setup.sh
