@@ -71,6 +71,21 @@ void test_write_file(const char *path, const void *data, size_t n)
     assert_int_equal(fclose(f), 0);
 }
 
+const char *test_changed_copy(const char *file, const char *from, const char *to)
+{
+    struct err e = {0};
+    struct buf b = {0};
+    assert_ok_err(file_read(test_source_path(file), 1 << 20, &b, &e), &e);
+    char *at = memmem(b.data, b.len, from, strlen(from));
+    assert_non_null(at);
+    assert_int_equal(strlen(from), strlen(to));
+    memcpy(at, to, strlen(to));
+    const char *path = test_temp_path("changed");
+    test_write_file(path, b.data, b.len);
+    buf_fini(&b);
+    return path;
+}
+
 const char *test_data_path(const char *relative)
 {
     const char *root = getenv("HEARTH_DATA");

@@ -18,6 +18,9 @@ const char *test_source_path(const char *relative);
 const char *test_temp_dir(void); /* made at the first call, removed at exit */
 const char *test_temp_path(const char *name);
 void test_write_file(const char *path, const void *data, size_t n);
+/* A temporary copy of a file of the sources, where `to`, of the same length, stands for the first
+ * `from`. */
+const char *test_changed_copy(const char *file, const char *from, const char *to);
 
 /* Real data ($HEARTH_DATA, else ../shared/data beside the source tree) and the demo models; NULL
  * when absent. In CI (CI=true) absence fails the test program instead. */

@@ -11,7 +11,7 @@ import numpy
 import torch
 import transformers
 
-from make_tiny_models import OUT, TEXTS, number, randomise, save, wordpiece, write_reference
+from make_tiny_models import OUT, TEXTS, gguf_begin, gguf_end, number, randomise, save, wordpiece, write_reference
 
 FOLDER = OUT / "bert-rerank"
 LIMIT = 64
@@ -49,13 +49,7 @@ def gguf_name(name):
 
 
 def write_gguf(model, config):
-    w = gguf.GGUFWriter(str(FOLDER / "bert-rerank.gguf"), "bert")
-    w.add_name("bert-rerank")
-    w.add_context_length(config.max_position_embeddings)
-    w.add_embedding_length(config.hidden_size)
-    w.add_feed_forward_length(config.intermediate_size)
-    w.add_block_count(config.num_hidden_layers)
-    w.add_head_count(config.num_attention_heads)
+    w = gguf_begin(FOLDER / "bert-rerank.gguf", "bert", config, config.max_position_embeddings)
     w.add_layer_norm_eps(config.layer_norm_eps)
     w.add_causal_attention(False)
     w.add_pooling_type(gguf.PoolingType.RANK)
@@ -71,10 +65,7 @@ def write_gguf(model, config):
     for name, p in model.named_parameters():
         matrix = p.dim() == 2 and "position" not in name and "token_type" not in name
         w.add_tensor(gguf_name(name), p.detach().numpy().astype(numpy.float16 if matrix else numpy.float32))
-    w.write_header_to_file()
-    w.write_kv_data_to_file()
-    w.write_tensors_to_file()
-    w.close()
+    gguf_end(w)
 
 
 def main():

@@ -13,7 +13,7 @@ import torch
 import transformers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from make_tiny_models import OUT, QWEN2, TEXTS, number, randomise, save, write_reference
+from make_tiny_models import OUT, QWEN2, TEXTS, gguf_begin, gguf_end, number, randomise, save, write_reference
 
 FOLDER = OUT / "qwen3-rerank"
 LABEL = OUT / "qwen3-rerank-label"
@@ -65,13 +65,7 @@ def question(tokenizer, task, query, document):
 
 
 def write_gguf(model, config, tokenizer, yes, no):
-    w = gguf.GGUFWriter(str(FOLDER / "qwen3-rerank.gguf"), "qwen3")
-    w.add_name("qwen3-rerank")
-    w.add_context_length(config.max_position_embeddings)
-    w.add_embedding_length(config.hidden_size)
-    w.add_feed_forward_length(config.intermediate_size)
-    w.add_block_count(config.num_hidden_layers)
-    w.add_head_count(config.num_attention_heads)
+    w = gguf_begin(FOLDER / "qwen3-rerank.gguf", "qwen3", config, config.max_position_embeddings)
     w.add_head_count_kv(config.num_key_value_heads)
     w.add_key_length(config.head_dim)
     w.add_value_length(config.head_dim)
@@ -103,10 +97,7 @@ def write_gguf(model, config, tokenizer, yes, no):
         else:
             stem = {"embed_tokens": "token_embd", "norm": "output_norm"}[stem]
         w.add_tensor(f"{stem}.{end}", a.astype(numpy.float16 if a.ndim == 2 else numpy.float32))
-    w.write_header_to_file()
-    w.write_kv_data_to_file()
-    w.write_tensors_to_file()
-    w.close()
+    gguf_end(w)
 
 
 def main():

@@ -86,6 +86,26 @@ def save(model, folder, dtype, **how):
     copy.deepcopy(model).to(dtype).save_pretrained(folder, **how)
 
 
+def gguf_begin(path, arch, config, n_ctx):
+    """A writer with what every architecture says of its shape; the file's name is the model's."""
+    import gguf
+    w = gguf.GGUFWriter(str(path), arch)
+    w.add_name(path.stem)
+    w.add_context_length(n_ctx)
+    w.add_embedding_length(config.hidden_size)
+    w.add_feed_forward_length(config.intermediate_size)
+    w.add_block_count(config.num_hidden_layers)
+    w.add_head_count(config.num_attention_heads)
+    return w
+
+
+def gguf_end(w):
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+
+
 def number(x):
     return float(f"{x:.8g}")
 

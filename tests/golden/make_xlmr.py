@@ -18,7 +18,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 import make_unigram
 from make_rerank import BLOCK, LIMIT, PAIRS
-from make_tiny_models import OUT, TEXTS, number, randomise, save, write_reference
+from make_tiny_models import OUT, TEXTS, gguf_begin, gguf_end, number, randomise, save, write_reference
 
 OFFSET = 2  # positions begin behind the padding's
 MULTI = TEXTS + ["ｆｕｌｌ　ｗｉｄｔｈ ﬁne", "два  слова ", "e\u0301 <mask>", ""]
@@ -26,7 +26,9 @@ MULTI = TEXTS + ["ｆｕｌｌ　ｗｉｄｔｈ ﬁne", "два  слова ", 
 
 def spm():
     make_unigram.LINES = [line for line in make_unigram.LINES if line.isascii()] + TEXTS + ["два слова и ещё слово"] * 3
-    return make_unigram.train(420, rules=make_unigram.nfkc_rules(0x250), character_coverage=0.9999, hard_vocab_limit=False)
+    proto = proto_of(make_unigram.train(420, rules=make_unigram.nfkc_rules(0x250), character_coverage=0.9999, hard_vocab_limit=False))
+    proto.normalizer_spec.ClearField("normalization_rule_tsv")  # a temporary file's name: a run should give the same bytes
+    return proto.SerializeToString()
 
 
 def proto_of(model):
@@ -76,13 +78,7 @@ def gguf_name(name):
 
 def write_gguf(path, model, config, spm_model):
     proto = proto_of(spm_model)
-    w = gguf.GGUFWriter(str(path), "bert")
-    w.add_name("xlmr-rerank")
-    w.add_context_length(config.max_position_embeddings - OFFSET)
-    w.add_embedding_length(config.hidden_size)
-    w.add_feed_forward_length(config.intermediate_size)
-    w.add_block_count(config.num_hidden_layers)
-    w.add_head_count(config.num_attention_heads)
+    w = gguf_begin(path, "bert", config, config.max_position_embeddings - OFFSET)
     w.add_layer_norm_eps(config.layer_norm_eps)
     w.add_causal_attention(False)
     w.add_pooling_type(gguf.PoolingType.RANK)
@@ -104,10 +100,7 @@ def write_gguf(path, model, config, spm_model):
         matrix = p.dim() == 2 and "position" not in name and "token_type" not in name
         values = p.detach().numpy()[OFFSET if "position" in name else 0:]
         w.add_tensor(gguf_name(name), values.astype(numpy.float16 if matrix else numpy.float32))
-    w.write_header_to_file()
-    w.write_kv_data_to_file()
-    w.write_tensors_to_file()
-    w.close()
+    gguf_end(w)
 
 
 def check_llamacpp(path, spm_model):

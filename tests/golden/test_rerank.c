@@ -199,21 +199,6 @@ static void refused(const char *path, const char *part)
     engine_close(en);
 }
 
-/* The GGUF file with one tensor under another name of the same length. */
-static const char *renamed(const char *file, const char *from, const char *to)
-{
-    struct err e = {0};
-    struct buf b = {0};
-    assert_ok_err(file_read(test_source_path(file), 1 << 20, &b, &e), &e);
-    char *at = memmem(b.data, b.len, from, strlen(from));
-    assert_non_null(at);
-    memcpy(at, to, strlen(to));
-    const char *path = test_temp_path("renamed.gguf");
-    test_write_file(path, b.data, b.len);
-    buf_fini(&b);
-    return path;
-}
-
 static void heads_that_do_not_rank(void **state)
 {
     (void)state;
@@ -221,8 +206,9 @@ static void heads_that_do_not_rank(void **state)
     refused(test_source_path(TINY "bert-mean"), "no head that scores pairs");
     refused(test_source_path(TINY "xlmr-cls"), "no head that scores pairs");
     for (int i = 0; i < 2; i++) {
-        refused(renamed(files[i], "cls.weight", "abc.weight"), "cls.weight");
-        refused(renamed(files[i], "cls.output.weight", "cls.putout.weight"), "without a label");
+        refused(test_changed_copy(files[i], "cls.weight", "abc.weight"), "cls.weight");
+        refused(test_changed_copy(files[i], "cls.output.weight", "cls.putout.weight"),
+                "without a label");
     }
 }
 

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define FOLDER "tests/golden/data/tiny/qwen3-rerank"
+#define GGUF FOLDER "/qwen3-rerank.gguf"
 
 enum { N_PAIRS = 10, LIMIT = 256 };
 
@@ -93,8 +94,8 @@ static void directory_agrees(void **state)
 static void gguf_agrees(void **state)
 {
     (void)state;
-    agree(FOLDER "/qwen3-rerank.gguf", true, 2e-5);
-    agree(FOLDER "/qwen3-rerank.gguf", false, 3e-2);
+    agree(GGUF, true, 2e-5);
+    agree(GGUF, false, 3e-2);
 }
 
 /* The row of the label is a difference that was rounded to f16. */
@@ -145,7 +146,7 @@ static void company_changes_nothing(void **state)
 static void labels_do_not_generate(void **state)
 {
     (void)state;
-    const char *const paths[] = {FOLDER "/qwen3-rerank.gguf", FOLDER "-label"};
+    const char *const paths[] = {GGUF, FOLDER "-label"};
     for (size_t i = 0; i < 2; i++) {
         struct err e = {0};
         struct session *s;
@@ -177,30 +178,15 @@ static void refused(const char *path, const char *instruction, const char *part)
     engine_close(en);
 }
 
-/* The GGUF file with some of its bytes exchanged. */
-static const char *changed(const char *from, const char *to)
-{
-    struct err e = {0};
-    struct buf b = {0};
-    assert_ok_err(file_read(test_source_path(FOLDER "/qwen3-rerank.gguf"), 1 << 20, &b, &e), &e);
-    char *at = memmem(b.data, b.len, from, strlen(from));
-    assert_non_null(at);
-    assert_int_equal(strlen(from), strlen(to));
-    memcpy(at, to, strlen(to));
-    const char *path = test_temp_path("changed.gguf");
-    test_write_file(path, b.data, b.len);
-    buf_fini(&b);
-    return path;
-}
-
 static void what_cannot_be_asked(void **state)
 {
     (void)state;
     /* a vocabulary of 288 pieces without the words */
     refused(test_source_path("tests/golden/data/tiny/qwen3"), NULL, "\"yes\" is not one token");
-    refused(changed("{document}", "{dokument}"), NULL, "{query} and {document}");
-    refused(changed("Given a web", "Given one w"), "find rows", "no place for an instruction");
-    refused(changed("yes\x02", "yep\x02"), NULL, "labels that are not yes and no");
+    refused(test_changed_copy(GGUF, "{document}", "{dokument}"), NULL, "{query} and {document}");
+    refused(test_changed_copy(GGUF, "Given a web", "Given one w"), "find rows",
+            "no place for an instruction");
+    refused(test_changed_copy(GGUF, "yes\x02", "yep\x02"), NULL, "labels that are not yes and no");
 }
 
 int main(void)
