@@ -127,7 +127,7 @@ static void fast_path(void **state)
 static void int8_path(void **state)
 {
     (void)state;
-    embed(false, true, 0.993);
+    embed(false, true, 0.994);
 }
 
 int main(void)
