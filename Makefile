@@ -36,7 +36,7 @@ ppl: build models ## perplexity of every weight type beside the plain path and l
 
 profile: build models ## where the time of a prompt, of generation and of texts goes (perf; docs/benchmarks.md)
 	@bench/setup.sh
-	@bench/.venv/bin/python bench/profile.py
+	@bench/.venv/bin/python bench/shares.py
 
 logits: build models ## log-probabilities of every weight type beside transformers and llama.cpp (docs/accuracy.md)
 	@bench/setup.sh

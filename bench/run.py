@@ -104,6 +104,13 @@ def avx2_only(make_path):
     return made
 
 
+def embed_avx2():
+    path = sides.texts(128)
+    ours = {"HEARTH_ISA": "avx2"}
+    return {"hearth": lambda: sides.embed_hearth(path, o, ours), "hearth int8": lambda: sides.embed_hearth(path, o, ours, ["--embed-precision", "int8"]),
+            "torch": lambda: sides.embed_peer("torch", path, o, sides.TORCH_AVX2)}
+
+
 def big(mix):
     return lambda: sides.random_model("llama-3.2-1b", mix)
 
@@ -130,6 +137,7 @@ ROWS = [
     ("isa", "masked: MiniLM, 128-token texts", 3, False, masked("embed")),
     ("isa", "AVX2 only: SmolLM2-135M Q4_1", 3, False, avx2_only(lambda: sides.DEMO)),
     ("isa", "AVX2 only: Llama-3.2-1B shape Q4_K_M", 2, False, avx2_only(big("Q4_K_M"))),
+    ("isa", "AVX2 only: MiniLM, 128-token texts", 2, False, embed_avx2),
 ]
 
 

@@ -206,9 +206,13 @@ def embed_hearth(path, o, env=None, extra=()):
                         "query ms": {**beside(q), "ceiling": 1e3 * q["tokens"] / q["ceiling"]}}, "isa": j["isa"]}
 
 
-def embed_peer(engine, path, o):
+# What torch and the libraries under it read to leave AVX-512 alone. onnxruntime has no such switch.
+TORCH_AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+
+
+def embed_peer(engine, path, o, env=None):
     j = parse(run([PY, str(ROOT / "bench/peer_embed.py"), "--engine", engine, "--model", MINILM, "--texts", path, "--threads", str(o.threads),
-                   "--repeat", "2"]))
+                   "--repeat", "2"], env))
     return {"texts/s": max(j["texts_per_s"]), "query ms": j["query_ms"]}
 
 

@@ -1,7 +1,8 @@
 """Where the time goes: shares of each function in a prompt, in generation and in embedding, by `perf record` on `hearth bench`.
 
 Prints a table; --doc puts it into docs/benchmarks.md. What measures the machine (read_words, int_products), opening and the kernel's pages are left
-out, so that the shares are of the work itself. Needs perf (Debian: linux-perf) and rows of /proc/sys/kernel/perf_event_paranoid below 3."""
+out, so that the shares are of the work itself. Needs perf (Debian: linux-perf) and rows of /proc/sys/kernel/perf_event_paranoid below 3. (Not called profile.py: torch would
+take it for Python's own module of that name.)"""
 import argparse
 import re
 import sys
