@@ -142,8 +142,9 @@ struct kernels {
      * products wait for memory. */
     void (*mul_few)(const struct strip *w, const struct mat_form *form, const struct act_panel *x,
                     float *out);
-    /* Two strips (or one) of bytes v + 128 as in a plane of 8 bits, and factors in f32, per group
-     * [halves][16 rows] scales and then mins: what `unpack` makes. `add`: F of the definition
+    /* Two strips (or one) as `unpack` of the same table made them: bytes as in a plane of 8 bits,
+     * v + 128 or whatever suits the two, and factors in f32, per group [halves][16 rows] scales and
+     * then mins. `add`: F of the definition
      * starts at out, which holds the sums of the columns before. With one strip, columns 16 .. 31
      * of out are left as anything. */
     void (*mul8)(const struct strip *w, int n_strips, const struct mat_form *form,

@@ -5,20 +5,102 @@
  * magnitudes (at most 128: 2 * 128 * 127 < 2^15) with their sign moved to the activation. */
 #if defined(__x86_64__)
 #include "tensor/kernels_x86.h"
-#include "tensor/pack.h"
 
-#include <immintrin.h>
+enum { WIDE_OFFSET = 0, READY_OWN = true, TILE_TOKENS = 4 };
+#include "tensor/kernels_packed_256.h"
 
-#define WIDE_OFFSET 0
-#define DOT_SMALL(acc, w, x) (acc) = dot_bytes(acc, w, x)
-#define DOT_WIDE(acc, w, x) (acc) = dot_bytes(acc, _mm256_abs_epi8(w), _mm256_sign_epi8(x, w))
 #define DOT_WORDS(acc, w, x) (acc) = _mm256_add_epi32(acc, _mm256_madd_epi16(w, x))
 
-static inline __m256i dot_bytes(__m256i acc, __m256i w, __m256i x)
+/* Quads of columns whose products add up in 16 bits: of weights below 2^n, with activations of at
+ * most 127, the sum of 2 * quads products is at most 8 * 2 * 15 * 127, 4 * 2 * 31 * 127 and 2 * 2 *
+ * 63 * 127, all below 2^15. */
+INLINE int quads_in_16(const struct packed f)
 {
-    __m256i pairs = _mm256_maddubs_epi16(w, x);
-    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    return is_wide(f) ? 1 : f.bits <= 4 ? 8 : f.bits == 5 ? 4 : 2;
 }
+
+/* Lines of assembly, so that they stay where they are written: gcc 12 regroups sums of intrinsics
+ * and then spills them. y = w . x in pairs; y += x in 16 bits; y = pairs of x; y += x in 32 bits.
+ */
+#define DOT_PAIRS(y, w, x) __asm__ volatile("vpmaddubsw %2, %1, %0" : "=x"(y) : "x"(w), "x"(x))
+#define ADD_16(y, x) __asm__ volatile("vpaddw %1, %0, %0" : "+x"(y) : "x"(x))
+#define ADD_PAIRS(y, x, ones) __asm__ volatile("vpmaddwd %2, %1, %0" : "=x"(y) : "x"(x), "x"(ones))
+#define ADD_32(y, x) __asm__ volatile("vpaddd %1, %0, %0" : "+x"(y) : "x"(x))
+#define LOAD_EACH(v, p) \
+    __asm__ volatile("vpbroadcastd %1, %0" : "=x"(v) : "m"(*(const int32_t *)(const void *)(p)))
+
+/* The products of a token and one side's quad, in 16 bits. */
+INLINE __m256i dot_pairs(const struct packed f, __m256i w, __m256i magnitude, __m256i x)
+{
+    __m256i y;
+    if (is_wide(f)) {
+        DOT_PAIRS(y, magnitude, _mm256_sign_epi8(x, w));
+    } else {
+        DOT_PAIRS(y, w, x);
+    }
+    return y;
+}
+
+/* Dot products of a group from quad k0 on, or of a half: dots[side][token], from their starts.
+ * Quads of x are `stride` bytes apart. */
+INLINE void half_dots(const int NT, const struct packed f, const uint8_t *values, const int k0,
+                      const int8_t *q, size_t stride, const int32_t *init,
+                      __m256i dots[2][TILE_TOKENS])
+{
+    const int quads = 8 / f.halves, most = quads_in_16(f), span = most < quads ? most : quads;
+    const __m256i ones = _mm256_set1_epi16(1);
+    q += (size_t)k0 * stride;
+#pragma GCC unroll 8
+    for (int k = k0; k < k0 + quads; k += span) {
+        __m256i sums[2][TILE_TOKENS];
+#pragma GCC unroll 8
+        for (int i = 0; i < span; i++, q += stride) {
+            const __m256i w[2] = {load_quad(f, values, k + i, 0), load_quad(f, values, k + i, 1)};
+            const __m256i abs[2] = {_mm256_abs_epi8(w[0]), _mm256_abs_epi8(w[1])};
+#pragma GCC unroll 4
+            for (int t = 0; t < NT; t++) {
+                __m256i x;
+                LOAD_EACH(x, q + 4 * t);
+#pragma GCC unroll 2
+                for (int side = 0; side < 2; side++) {
+                    const __m256i two = dot_pairs(f, w[side], abs[side], x);
+                    if (i) {
+                        ADD_16(sums[side][t], two);
+                    } else {
+                        sums[side][t] = two;
+                    }
+                }
+            }
+        }
+#pragma GCC unroll 4
+        for (int t = 0; t < NT; t++) {
+            __m256i start;
+            LOAD_EACH(start, init + t);
+#pragma GCC unroll 2
+            for (int side = 0; side < 2; side++) {
+                __m256i four;
+                ADD_PAIRS(four, sums[side][t], ones);
+                dots[side][t] = k == k0 ? start : dots[side][t];
+                ADD_32(dots[side][t], four);
+            }
+        }
+    }
+}
+
+/* Values of up to 6 bits are ready as they are. */
+INLINE int ready_bits(const struct packed f)
+{
+    return is_wide(f) ? 8 : f.bits;
+}
+#define EACH_READY(X)    \
+    X(2, 2, 2, true)     \
+    X(3, 3, 2, false)    \
+    X(4, 4, 1, false)    \
+    X(4_min, 4, 1, true) \
+    X(5, 5, 1, false)    \
+    X(5_min, 5, 1, true) \
+    X(6, 6, 2, false)    \
+    X(8, 8, 1, false)
 
 #include "tensor/kernels_mul_256.h"
 

@@ -178,17 +178,15 @@ static void check_unpack(const struct mat_form *form, const struct strip *w,
                          const struct act_panel *p)
 {
     size_t bytes = p->groups * GROUP * STRIP_ROWS, n = p->groups * group_factors(form) * STRIP_ROWS;
-    uint8_t *a = allocate(bytes), *b = allocate(bytes);
+    uint8_t *a = allocate(bytes), *b = allocate(bytes); /* values are in a form of their own */
     float *fa = allocate(n * sizeof *fa), *fb = allocate(n * sizeof *fb);
     scalar->unpack(w, form, p->groups, a, fa);
     tested->unpack(w, form, p->groups, b, fb);
-    CHECK(memcmp(a, b, bytes) == 0, "unpacked values of %d bits, table %d, super %d", form->bits,
-          form->table, form->super);
     CHECK(memcmp(fa, fb, n * sizeof *fa) == 0, "factors of %d bits, halves %d, min %d, super %d",
           form->bits, form->halves, form->has_min, form->super);
     /* unpacked and direct products agree */
     _Alignas(64) float want[PANEL_TOKENS * 32], got[PANEL_TOKENS * 32];
-    struct strip u = {.values = form->bits == 8 ? w->values : a, .factors = (const uint8_t *)fa};
+    struct strip u = {.values = form->bits == 8 ? w->values : b, .factors = (const uint8_t *)fb};
     scalar->mul_few(w, form, p, want);
     tested->mul8(&u, 1, form, p, false, got);
     for (int t = 0; t < p->nt; t++) {
@@ -234,6 +232,35 @@ static void check_products(const struct mat_form *form)
         free((void *)(uintptr_t)w[1].values);
         free(p.bytes);
         free(x);
+    }
+}
+
+/* Weights and activations as large as they can be, of every sign: sums in 16 bits must hold. */
+static void check_extremes(const struct mat_form *form)
+{
+    static const uint8_t fills[] = {0, 0x01, 0x80, 0xff};
+    enum { COLS = 256 };
+    for (size_t i = 0; few_bits(form) && i < 16; i++) {
+        float x[PANEL_TOKENS * COLS];
+        for (size_t c = 0; c < PANEL_TOKENS * COLS; c++) {
+            size_t sign = i / 4 == 2 ? c : i / 4 == 3 ? c / 4 : i / 4;
+            x[c] = sign % 2 ? -3.0f : 3.0f;
+        }
+        struct act_panel p = random_panel(scalar, form->bits, COLS, PANEL_TOKENS, x);
+        struct strip w[2] = {random_strip(form, p.groups), random_strip(form, p.groups)};
+        for (size_t s = 0; s < 2; s++) {
+            memset((void *)(uintptr_t)w[s].values, fills[i % 4], strip_value_bytes(form, p.groups));
+        }
+        _Alignas(64) float want[PANEL_TOKENS * 32], got[PANEL_TOKENS * 32];
+        product(scalar, w, 2, form, &p, p.groups, want);
+        product(tested, w, 2, form, &p, p.groups, got);
+        CHECK(memcmp(want, got, sizeof want) == 0,
+              "extremes of %d bits, halves %d, min %d, table %d, super %d: %zu", form->bits,
+              form->halves, form->has_min, form->table, form->super, i);
+        check_few(form, &w[0], &p);
+        free((void *)(uintptr_t)w[0].values);
+        free((void *)(uintptr_t)w[1].values);
+        free(p.bytes);
     }
 }
 
@@ -461,6 +488,7 @@ static void check_all(void)
     check_quant();
     for (int f = 0; f < N_FORMS; f++) {
         check_products(&forms[f]);
+        check_extremes(&forms[f]);
     }
 }
 
