@@ -2,8 +2,11 @@
  * kernels_enc_avxvnni.c, which define before including it
  *   DOT8(acc, x, w)   acc += x . w for unsigned x and signed w, four columns
  *   DOT16(acc, x, w)  acc += x . w, two columns of 16 bits
- * The tile is 16 rows (two registers) by four tokens: eight accumulators and their operands fit 16
- * registers. */
+ * in assembly, since gcc copies accumulators from register to register otherwise.
+ *
+ * The tile is 16 rows (two registers) by six tokens, or four at the end of a text: twelve
+ * accumulators and their operands fit 16 registers, and ten are needed to cover the five cycles of
+ * a product where two begin in each. */
 #include <immintrin.h>
 #include <math.h>
 #include <string.h>
@@ -26,24 +29,31 @@ INLINE __m256 gelu8(const int BITS, __m256 x)
     return _mm256_mul_ps(x, _mm256_fmadd_ps(c, sum, _mm256_set1_ps(0.5f)));
 }
 
-/* Rows [16 half, 16 half + 16) of the panel and tokens [t, t + 4): out[4][32]. */
-INLINE void tile(const int BITS, const struct enc_panel *w, const struct enc_tokens *x, size_t cols,
-                 size_t half, size_t t, float *out)
+enum { TILE_TOKENS = 6 };
+
+/* Rows [16 half, 16 half + 16) of the panel and tokens [t, t + NT): added to out[NT][32]. */
+INLINE void tile(const int BITS, const size_t NT, const struct enc_panel *w,
+                 const struct enc_tokens *x, size_t cols, size_t half, size_t t, float *out)
 {
     const size_t nt = (size_t)x->nt;
     const uint8_t *wp = w->values + half * 64, *xp = x->values + 4 * t;
+    /* Each half of the first tokens asks for a half of what comes next. */
+    const size_t step = t ? 0 : w->ahead_step / 2;
+    const uint8_t *ahead = w->ahead + half * step * enc_dwords(BITS, cols);
     for (size_t c = 0, b = 0; c < cols; c += ENC_BLOCK, b++) {
         size_t left = enc_dwords(BITS, cols - c < ENC_BLOCK ? cols - c : ENC_BLOCK);
-        __m256i acc[2][ENC_UNIT];
-#pragma GCC unroll 4
-        for (size_t i = 0; i < ENC_UNIT; i++) {
+        __m256i acc[2][TILE_TOKENS];
+#pragma GCC unroll 6
+        for (size_t i = 0; i < NT; i++) {
             acc[0][i] = acc[1][i] = _mm256_setzero_si256();
         }
         do {
+            _mm_prefetch((const char *)ahead, _MM_HINT_T1);
+            ahead += step;
             const __m256i w0 = _mm256_load_si256((const __m256i *)(const void *)wp);
             const __m256i w1 = _mm256_load_si256((const __m256i *)(const void *)(wp + 32));
-#pragma GCC unroll 4
-            for (size_t i = 0; i < ENC_UNIT; i++) {
+#pragma GCC unroll 6
+            for (size_t i = 0; i < NT; i++) {
                 int32_t dword;
                 memcpy(&dword, xp + 4 * i, 4);
                 const __m256i v = _mm256_set1_epi32(dword);
@@ -59,8 +69,8 @@ INLINE void tile(const int BITS, const struct enc_panel *w, const struct enc_tok
             wp += 4 * ENC_ROWS;
         } while (--left);
         const float *factors = w->factors + b * 2 * ENC_ROWS + half * 16;
-#pragma GCC unroll 4
-        for (size_t i = 0; i < ENC_UNIT; i++) {
+#pragma GCC unroll 6
+        for (size_t i = 0; i < NT; i++) {
             const __m256 xs = _mm256_set1_ps(x->scale[b * nt + t + i]);
             const __m256 xz = _mm256_set1_ps(x->shift[b * nt + t + i]);
 #pragma GCC unroll 2
@@ -78,27 +88,57 @@ INLINE void tile(const int BITS, const struct enc_panel *w, const struct enc_tok
     }
 }
 
+INLINE void copy_row(float *to, const float *from, size_t width)
+{
+    if (width == ENC_ROWS) {
+        memcpy(to, from, ENC_ROWS * sizeof *to);
+    } else {
+        memcpy(to, from, width * sizeof *to);
+    }
+}
+
+/* Tokens [t, t + NT) of the panel. */
+INLINE void mul_tokens(const int BITS, const size_t NT, const struct enc_panel *w,
+                       const struct enc_tokens *x, size_t cols, size_t t, const float *bias,
+                       bool gelu, size_t width, float *y, size_t ldy)
+{
+    _Alignas(32) float out[TILE_TOKENS * ENC_ROWS];
+    if (width < ENC_ROWS) {
+        memset(out, 0, sizeof out);
+    }
+    for (size_t i = 0; i < NT; i++) {
+        copy_row(out + i * ENC_ROWS, bias, width);
+    }
+    tile(BITS, NT, w, x, cols, 0, t, out);
+    tile(BITS, NT, w, x, cols, 1, t, out);
+    for (size_t i = 0; gelu && i < NT * ENC_ROWS; i += 8) {
+        _mm256_store_ps(out + i, gelu8(BITS, _mm256_load_ps(out + i)));
+    }
+    for (size_t i = 0; i < NT; i++) {
+        copy_row(y + (t + i) * ldy, out + i * ENC_ROWS, width);
+    }
+}
+
+#define DEFINE_MUL(name, BITS, NT)                                                                 \
+    static void name(const struct enc_panel *w, const struct enc_tokens *x, size_t cols, size_t t, \
+                     const float *bias, bool gelu, size_t width, float *y, size_t ldy)             \
+    {                                                                                              \
+        mul_tokens(BITS, NT, w, x, cols, t, bias, gelu, width, y, ldy);                            \
+    }
+DEFINE_MUL(mul8_4, 8, ENC_UNIT)
+DEFINE_MUL(mul8_6, 8, TILE_TOKENS)
+DEFINE_MUL(mul16_4, 16, ENC_UNIT)
+DEFINE_MUL(mul16_6, 16, TILE_TOKENS)
+
 static void mul(int bits, const struct enc_panel *w, const struct enc_tokens *x, size_t cols,
                 const float *bias, bool gelu, size_t width, float *y, size_t ldy)
 {
-    _Alignas(32) float out[ENC_UNIT * ENC_ROWS] = {0};
-    for (size_t t = 0; t < (size_t)x->nt; t += ENC_UNIT) {
-        for (size_t i = 0; i < ENC_UNIT; i++) {
-            memcpy(out + i * ENC_ROWS, bias, width * sizeof *bias);
-        }
-        for (size_t half = 0; half < 2; half++) {
-            if (bits == 8) {
-                tile(8, w, x, cols, half, t, out);
-            } else {
-                tile(16, w, x, cols, half, t, out);
-            }
-        }
-        for (size_t i = 0; gelu && i < ENC_UNIT * ENC_ROWS; i += 8) {
-            __m256 v = _mm256_load_ps(out + i);
-            _mm256_store_ps(out + i, bits == 8 ? gelu8(8, v) : gelu8(16, v));
-        }
-        for (size_t i = 0; i < ENC_UNIT; i++) {
-            memcpy(y + (t + i) * ldy, out + i * ENC_ROWS, width * sizeof *y);
+    const size_t step = x->nt % TILE_TOKENS ? ENC_UNIT : TILE_TOKENS;
+    for (size_t t = 0; t < (size_t)x->nt; t += step) {
+        if (step == TILE_TOKENS) {
+            (bits == 8 ? mul8_6 : mul16_6)(w, x, cols, t, bias, gelu, width, y, ldy);
+        } else {
+            (bits == 8 ? mul8_4 : mul16_4)(w, x, cols, t, bias, gelu, width, y, ldy);
         }
     }
 }

@@ -13,8 +13,10 @@ static inline __m256i dot8(__m256i x, __m256i w)
     return _mm256_add_epi32(_mm256_madd_epi16(a, ones), _mm256_madd_epi16(b, ones));
 }
 
-#define DOT8(acc, x, w) acc = _mm256_add_epi32(acc, dot8(x, w))
-#define DOT16(acc, x, w) acc = _mm256_add_epi32(acc, _mm256_madd_epi16(x, w))
+/* acc += sums, which stays where it is: see kernels_enc_256.h. */
+#define ADD(acc, sums) __asm__("vpaddd %1, %0, %0" : "+x"(acc) : "x"(sums))
+#define DOT8(acc, x, w) ADD(acc, dot8(x, w))
+#define DOT16(acc, x, w) ADD(acc, _mm256_madd_epi16(x, w))
 #include "tensor/kernels_enc_256.h"
 
 void kernels_fill_avx2_enc(struct kernels *k)
