@@ -41,6 +41,7 @@ static void fill_levels(void)
         kernels_fill_avx2(k);
         kernels_fill_avx2_attn(k);
         kernels_fill_avx2_mul(k);
+        kernels_fill_avx2_quant(k);
         kernels_fill_avx2_probe(k);
         kernels_fill_avx2_enc(k);
         kernels_fill_avx2_enc_attn(k);

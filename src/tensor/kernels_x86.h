@@ -9,6 +9,7 @@ void kernels_fill_avx2(struct kernels *k);
 void kernels_fill_avx2_attn(struct kernels *k);
 void kernels_fill_avx2_mul(struct kernels *k);
 void kernels_fill_avx2_probe(struct kernels *k);
+void kernels_fill_avx2_quant(struct kernels *k);
 void kernels_fill_avxvnni_attn(struct kernels *k);
 void kernels_fill_avxvnni_mul(struct kernels *k);
 void kernels_fill_avxvnni_probe(struct kernels *k);
