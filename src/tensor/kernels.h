@@ -187,7 +187,7 @@ struct kernels {
     /* What the machine can do at most (probe.h). The sum of the 32-bit words of n bytes, a multiple
      * of 64, read as fast as they come; */
     uint32_t (*read_words)(const uint8_t *p, size_t n);
-    /* and `rounds` of independent chains of the instruction that the products of packed integers
+    /* and `rounds` of independent chains of the instructions that the products of packed integers
      * use, on 64 operands of each side: the operations done, two for a product and its sum. Every
      * lane is added up in *sum, so that operands of 1 give half the operations (mod 2^32). */
     uint64_t (*int_products)(size_t rounds, const int8_t *operands, uint32_t *sum);

@@ -22,8 +22,9 @@ size_t probe_bytes(const struct probe *p);
  * `seconds`. Less than the cache holds is read from the cache, as weights of that size would be. */
 double probe_read(struct probe *p, size_t bytes, double seconds);
 
-/* Operations per second (a product and its sum are two) of the instruction that products of packed
- * integers use under the present dispatch. */
+/* Operations per second (a product and its sum are two) of the instructions that products of packed
+ * integers use under the present dispatch: one that does both, or with AVX2 the sequence for
+ * weights of up to 4 bits, the cheapest there is (wider weights take up to twice as many). */
 double probe_products(struct probe *p, double seconds);
 
 #endif
