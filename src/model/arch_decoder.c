@@ -164,29 +164,73 @@ enum status decoder_load(struct model *m, struct err *e)
     return OK;
 }
 
+/* The rows of a pass that one worker, or the whole team, takes through the layers. */
+struct part {
+    struct worker w; /* all of the team, or `count` is 1 */
+    int64_t first, n;
+    struct act act, ff_act;
+    struct attn_seq own;   /* the rows as a run of the sequence, if they are not all */
+    struct attn_seq *seqs; /* of these rows */
+    float *x, *h, *qkv, *attn, *ff_tmp, *ff, *turns;
+};
+
+/* A prompt is divided by its tokens, not by the matrices' rows: what a worker writes it reads
+ * itself, from its own caches, and the team meets twice a layer only, about attention. Fewer tokens
+ * are not worth that each worker unpacks all of the weights. */
+enum { OWN_ROWS = 96, OWN_GRAIN = 8 /* rows of a panel of activations */ };
+
+static struct part part_of(const struct worker *w, const struct pass *p)
+{
+    struct model *m = p->m;
+    const struct hparams *hp = &m->hp;
+    struct part r = {.w = *w, .n = p->n, .act = m->act, .ff_act = m->ff_act, .seqs = m->seqs};
+    if (w->count > 1 && p->n_seqs == 1 && p->n >= OWN_ROWS * w->count) {
+        size_t first, last;
+        team_share(w, (size_t)p->n, OWN_GRAIN, &first, &last);
+        r.first = (int64_t)first;
+        r.n = (int64_t)(last - first);
+        r.w = (struct worker){0, 1, w->team, w->scratch, w->scratch_bytes};
+        r.act = act_part(&m->act, w, r.first);
+        r.ff_act = act_part(&m->ff_act, w, r.first);
+        r.own = m->seqs[0];
+        r.own.first_pos += r.first;
+        r.own.n_rows = r.n;
+        r.seqs = &r.own;
+    }
+    r.x = m->x + r.first * hp->d_model;
+    r.h = m->h + r.first * hp->d_model;
+    r.qkv = m->qkv + r.first * (q_dim(hp) + 2 * kv_dim(hp));
+    r.attn = m->attn + r.first * q_dim(hp);
+    r.ff_tmp = m->ff_tmp + r.first * 2 * hp->d_ff;
+    r.ff = m->ff + r.first * hp->d_ff;
+    r.turns = m->turns + r.first * m->rope.rot_dim;
+    return r;
+}
+
 /* y = W rmsnorm(x), no barrier at its end. */
-static void norm_mul(const struct worker *w, struct model *m, const struct proj *j,
-                     const float *gain, int64_t n, float *y, int64_t ldy)
+static void norm_mul(struct part *r, const struct model *m, const struct proj *j, const float *gain,
+                     float *y, int64_t ldy)
 {
     for (int i = 0; i < j->n_mats; i++) {
         if (i == 0 || !act_serves(&j->mats[i], &j->mats[i - 1])) {
             if (i) {
-                team_barrier(w);
+                team_barrier(&r->w);
             }
-            op_norm_act(w, &m->act, m->x, gain, m->hp.eps, n, j->cols, &j->mats[i], m->h);
+            op_norm_act(&r->w, &r->act, r->x, gain, m->hp.eps, r->n, j->cols, &j->mats[i], r->h);
         }
-        op_mul(w, &j->mats[i], &m->act, y + j->at[i], ldy);
+        op_mul(&r->w, &j->mats[i], &r->act, y + j->at[i], ldy);
     }
 }
 
-/* x += attention(rmsnorm(x)). Barriers for one token: after q|k|v, its heads, attention, and the
- * projection; more tokens have one more wherever their activations are shared. */
-static void attention_block(const struct worker *w, struct pass *p, int64_t layer)
+/* x += attention(rmsnorm(x)); false: the pass was stopped. Barriers for one token: after q|k|v, its
+ * heads, attention, and the projection; more tokens have one more wherever their activations are
+ * shared. */
+static bool attention_block(const struct worker *w, struct pass *p, struct part *r, int64_t layer)
 {
     struct model *m = p->m;
     const struct hparams *hp = &m->hp;
     const struct layer *b = &m->layers[layer];
-    int64_t n = p->n, nq = q_dim(hp), ld = nq + 2 * kv_dim(hp);
+    int64_t nq = q_dim(hp), ld = nq + 2 * kv_dim(hp);
     struct kv_layer *kv = kv_layer_at(p->kv, layer);
     struct attn attn = {
         .n_heads = hp->n_heads, .scale = 1.0f / sqrtf((float)hp->head_dim), .window = hp->window};
@@ -195,57 +239,71 @@ static void attention_block(const struct worker *w, struct pass *p, int64_t laye
                           .k_norm = b->k_norm,
                           .eps = hp->eps,
                           .rope = &m->rope,
-                          .turns = m->turns,
+                          .turns = r->turns,
                           .n_heads = hp->n_heads};
-    norm_mul(w, m, &b->qkv, b->attn_norm, n, m->qkv, ld);
-    team_barrier(w);
-    op_heads(w, &heads, kv, m->seqs, p->n_seqs, m->qkv, ld, n);
-    op_attention(w, &attn, kv, m->seqs, p->n_seqs, m->qkv, ld, m->attn, nq);
-    team_barrier(w);
-    op_act(w, &m->act, m->attn, n, nq, &b->out.mats[0]);
-    op_mul_add(w, &b->out.mats[0], &m->act, m->x, hp->d_model);
-    team_barrier(w);
-    if (b->out_bias) {
-        op_add_bias(w, m->x, hp->d_model, b->out_bias, n, hp->d_model);
+    norm_mul(r, m, &b->qkv, b->attn_norm, r->qkv, ld);
+    team_barrier(&r->w);
+    op_heads(&r->w, &heads, kv, r->seqs, r->seqs == &r->own ? 1 : p->n_seqs, r->qkv, ld, r->n);
+    if (r->n < p->n) {
         team_barrier(w);
     }
+    /* Worker 0 said so before this barrier, and can say so of the next layer after the next one
+     * only. */
+    if (p->stopped) {
+        return false;
+    }
+    op_attention(w, &attn, kv, m->seqs, p->n_seqs, m->qkv, ld, m->attn, nq);
+    team_barrier(w);
+    op_act(&r->w, &r->act, r->attn, r->n, nq, &b->out.mats[0]);
+    op_mul_add(&r->w, &b->out.mats[0], &r->act, r->x, hp->d_model);
+    team_barrier(&r->w);
+    if (b->out_bias) {
+        op_add_bias(&r->w, r->x, hp->d_model, b->out_bias, r->n, hp->d_model);
+        team_barrier(&r->w);
+    }
+    return true;
 }
 
 /* x += W silu(gate) * up of rmsnorm(x). Barriers for one token: after gate|up and down. */
-static void feed_forward_block(const struct worker *w, struct pass *p, const struct layer *b)
+static void feed_forward_block(struct part *r, const struct model *m, const struct layer *b)
 {
-    struct model *m = p->m;
     const struct hparams *hp = &m->hp;
     const struct mat *down = &b->down.mats[0];
     if (b->up.n_mats == 1) {
         const struct mat *up = &b->up.mats[0];
-        op_norm_act(w, &m->act, m->x, b->ffn_norm, hp->eps, p->n, hp->d_model, up, m->h);
-        op_mul_silu(w, up, &m->act, m->ff_tmp, m->ff, &m->ff_act, down);
+        op_norm_act(&r->w, &r->act, r->x, b->ffn_norm, hp->eps, r->n, hp->d_model, up, r->h);
+        op_mul_silu(&r->w, up, &r->act, r->ff_tmp, r->ff, &r->ff_act, down);
     } else { /* gate and up are of different types */
-        norm_mul(w, m, &b->up, b->ffn_norm, p->n, m->ff_tmp, 2 * hp->d_ff);
-        team_barrier(w);
-        op_silu_act(w, m->ff_tmp, p->n, hp->d_ff, m->ff, &m->ff_act, down);
+        norm_mul(r, m, &b->up, b->ffn_norm, r->ff_tmp, 2 * hp->d_ff);
+        team_barrier(&r->w);
+        op_silu_act(&r->w, r->ff_tmp, r->n, hp->d_ff, r->ff, &r->ff_act, down);
     }
-    op_mul_add(w, down, &m->ff_act, m->x, hp->d_model);
-    team_barrier(w);
+    op_mul_add(&r->w, down, &r->ff_act, r->x, hp->d_model);
+    team_barrier(&r->w);
 }
 
 bool decoder_run(const struct worker *w, struct pass *p)
 {
     struct model *m = p->m;
-    op_embed(w, &m->tokens, m->ids, p->n, m->x);
-    op_rope_turns(w, &m->rope, m->pos, p->n, m->turns);
-    team_barrier(w);
+    struct part r = part_of(w, p);
+    if (r.seqs != m->seqs) {
+        r.seqs = &r.own; /* where this copy stands */
+    }
+    op_embed(&r.w, &m->tokens, m->ids + r.first, r.n, r.x);
+    op_rope_turns(&r.w, &m->rope, m->pos + r.first, r.n, r.turns);
+    team_barrier(&r.w);
     for (int64_t i = 0; i < m->hp.n_layers; i++) {
-        /* Worker 0 decides; the barriers of the block carry its word to the others. */
+        /* Worker 0 decides; a barrier of the block carries its word to the others. */
         if (w->index == 0 && p->cancel && *p->cancel) {
             p->stopped = true;
         }
-        attention_block(w, p, i);
-        if (p->stopped) {
+        if (!attention_block(w, p, &r, i)) {
             return false;
         }
-        feed_forward_block(w, p, &m->layers[i]);
+        feed_forward_block(&r, m, &m->layers[i]);
+    }
+    if (r.n < p->n) {
+        team_barrier(w);
     }
     return true;
 }

@@ -102,6 +102,9 @@ struct act {
 MUST_CHECK enum status act_init(struct act *a, const struct team *team, int64_t max_n,
                                 int64_t max_d, struct err *e);
 void act_fini(struct act *a);
+/* The same memory for a worker that works alone (as worker 0 of 1) on rows from `first` on, while
+ * others work on the rows before and after. Owns nothing. */
+struct act act_part(const struct act *a, const struct worker *w, int64_t first);
 
 /* a <- x[n][d], made ready for `m` and for every mat that act_serves both. Has a barrier at its end
  * unless each worker made its own copy: the caller may multiply at once. x must stay as it is until

@@ -55,6 +55,17 @@ void act_fini(struct act *a)
     }
 }
 
+struct act act_part(const struct act *a, const struct worker *w, int64_t first)
+{
+    size_t groups = ((size_t)a->max_d + GROUP - 1) / GROUP, panels = 2 * (size_t)first;
+    struct act r = *a;
+    r.rows += w->index;
+    panels = (panels + PANEL_TOKENS - 1) / PANEL_TOKENS;
+    r.quant = (uint8_t *)a->quant + panels * act_panel_bytes(groups, PANEL_TOKENS);
+    r.quant_bytes = 0;
+    return r;
+}
+
 enum { SPAN = 4 * I16_BLOCK / GROUP }; /* groups that are quantised at a time */
 
 /* Column t of the panel is done for its first groups, made from x[n]: what it leaves over becomes

@@ -204,6 +204,43 @@ static void bits_depend_neither_on_threads_nor_on_chunks(void **state)
     }
 }
 
+/* Prompts that workers divide by their tokens, after others and before; cancelled, they leave
+ * nothing. */
+static void long_prompts_give_the_same_bits(void **state)
+{
+    (void)state;
+    enum { LONG = 420 };
+    static const int64_t chunks[] = {420, 420, 301, 64}, threads[] = {1, 2, 3, 2};
+    int32_t ids[LONG];
+    for (int i = 0; i < 2 * N_DECODERS; i++) {
+        enum mul_mode mode = i % 2 ? MUL_EXACT : MUL_DEFAULT;
+        float first[512], logits[512];
+        for (size_t w = 0; w < sizeof chunks / sizeof chunks[0]; w++) {
+            struct err e = {0};
+            struct model *m = open_tiny(decoders[i / 2], mode, (int)threads[w], 0);
+            struct kv *kv;
+            int32_t seq;
+            volatile bool cancel = true;
+            size_t bytes = (size_t)model_info(m)->n_vocab * sizeof *logits;
+            for (int t = 0; t < LONG; t++) {
+                ids[t] = (int32_t)((t * 37 + 11) % model_info(m)->n_vocab);
+            }
+            assert_ok_err(kv_open(m, LONG + 32, TYPE_F16, &kv, &e), &e);
+            assert_ok_err(kv_seq_new(kv, &seq, &e), &e);
+            struct model_run all = {.seq = seq, .ids = ids, .n_ids = LONG};
+            assert_status(model_forward(m, kv, &all, 1, logits, &cancel, &e), ERR_CANCELLED);
+            assert_int_equal(kv_seq_len(kv, seq), 0);
+            run_chunks(m, kv, seq, ids, LONG, (size_t)chunks[w], logits);
+            if (w == 0) {
+                memcpy(first, logits, bytes);
+            }
+            assert_memory_equal(logits, first, bytes);
+            kv_close(kv);
+            model_close(m);
+        }
+    }
+}
+
 static void runs_of_a_batch_do_not_see_each_other(void **state)
 {
     (void)state;
@@ -314,6 +351,7 @@ int main(void)
         cmocka_unit_test(decoders_agree_with_transformers),
         cmocka_unit_test(encoders_agree_with_sentence_transformers),
         cmocka_unit_test(bits_depend_neither_on_threads_nor_on_chunks),
+        cmocka_unit_test(long_prompts_give_the_same_bits),
         cmocka_unit_test(runs_of_a_batch_do_not_see_each_other),
         cmocka_unit_test(refusals_leave_sequences_as_they_were),
         cmocka_unit_test(decoders_pool_their_states),
