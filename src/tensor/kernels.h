@@ -87,10 +87,27 @@ struct act_panel {
     float *xs16;     /* [block][nt] */
     const uint8_t *next; /* what is read as `bytes` after these, to be fetched; or NULL */
 };
-size_t act_panel_bytes(size_t groups, int nt);
-struct act_panel act_panel_view(void *base, size_t groups, int nt);
-
 enum { ACT_GROUP_BYTES = 48, ACT_HALVES_BYTES = 16 }; /* per token */
+static inline size_t act_panel_bytes(size_t groups, int nt)
+{
+    /* 64 bytes per token and group for either kind, and a scale per I16_BLOCK. */
+    size_t blocks = (groups * GROUP + I16_BLOCK - 1) / I16_BLOCK;
+    return ((size_t)nt * (groups * 64 + blocks * 4) + 63) & ~(size_t)63;
+}
+
+static inline struct act_panel act_panel_view(void *base, size_t groups, int nt)
+{
+    uint8_t *bytes = base;
+    size_t n = groups * (size_t)nt;
+    return (struct act_panel){.nt = nt,
+                              .groups = groups,
+                              .bytes = bytes,
+                              .halves = bytes + ACT_GROUP_BYTES * n,
+                              .q16 = (int16_t *)base,
+                              .xs16 = (float *)(void *)(bytes + 64 * n),
+                              .next = NULL}; /* or gcc clears all, and reading waits */
+}
+
 struct act_group {
     int8_t *q;
     float *xs;      /* scale; its 2 lowest mantissa bits are zero, so that ACC_BIAS * xs is exact */
@@ -124,6 +141,7 @@ struct strip {
     const uint8_t *values;
     const uint8_t *factors;
     const uint8_t *next; /* or NULL: where as many bytes will be read after these; see mul_few */
+    size_t next_bytes;   /* mul8, mul16: so many of them, in w[0] for all strips */
 };
 
 enum { PUT_PAIRS = 1, PUT_ADD = 2 };
@@ -142,11 +160,11 @@ struct kernels {
      * products wait for memory. */
     void (*mul_few)(const struct strip *w, const struct mat_form *form, const struct act_panel *x,
                     float *out);
+    bool asks; /* mul8 and mul16 ask for w->next_bytes bytes from w->next on, evenly meanwhile */
     /* Two strips (or one) as `unpack` of the same table made them: bytes as in a plane of 8 bits,
      * v + 128 or whatever suits the two, and factors in f32, per group [halves][16 rows] scales and
-     * then mins. `add`: F of the definition
-     * starts at out, which holds the sums of the columns before. With one strip, columns 16 .. 31
-     * of out are left as anything. */
+     * then mins. `add`: F of the definition starts at out, which holds the sums of the columns
+     * before. With one strip, columns 16 .. 31 of out are left as anything. */
     void (*mul8)(const struct strip *w, int n_strips, const struct mat_form *form,
                  const struct act_panel *x, bool add, float *out);
     void (*mul16)(const struct strip *w, int n_strips, const struct act_panel *x, bool add,

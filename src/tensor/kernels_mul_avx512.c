@@ -45,6 +45,27 @@ enum { VALUES_AHEAD = 3072, FACTORS_AHEAD = 2048 };
 /* Float sums of a tile in registers: the first HELD of [8 tokens][2 strips]. */
 enum { HELD = 12, SUMS = 2 * PANEL_TOKENS };
 
+/* What is asked for of the next strips, in whole lines at each of some steps. */
+struct asked {
+    const uint8_t *at, *end;
+    size_t rate;
+};
+
+INLINE struct asked asked_of(const struct strip *w, size_t steps)
+{
+    const uint8_t *at = w->next_bytes ? w->next : w->values;
+    return (struct asked){at, at + ((w->next_bytes + 63) & ~(size_t)63),
+                          (w->next_bytes / steps + 64) & ~(size_t)63};
+}
+
+INLINE void ask(struct asked *a)
+{
+    const uint8_t *to = (size_t)(a->end - a->at) < a->rate ? a->end : a->at + a->rate;
+    for (; a->at < to; a->at += 64) {
+        _mm_prefetch((const char *)a->at, _MM_HINT_T1);
+    }
+}
+
 INLINE void zero_tile(const int NT, float *out)
 {
 #pragma GCC unroll 16
@@ -109,6 +130,7 @@ INLINE void tile8(const int NT, const int halves, const bool has_min, const stru
     const float *f1 = (const float *)(const void *)w[1].factors;
     const uint8_t *q = x->bytes, *half = x->halves;
     const ptrdiff_t next = x->next ? x->next - x->bytes : 0;
+    struct asked ahead = asked_of(w, x->groups);
     __m512 y[HELD];
     if (!add) {
         zero_tile(NT, out);
@@ -122,6 +144,7 @@ INLINE void tile8(const int NT, const int halves, const bool has_min, const stru
         for (int i = 0; i < ACT_GROUP_BYTES * NT; i += 64) {
             _mm_prefetch((const char *)q + next + i, _MM_HINT_T0);
         }
+        ask(&ahead);
         const float *xs = (const float *)(const void *)(q + 32 * NT);
 #pragma GCC unroll 2
         for (int h = 0; h < halves; h++) {
@@ -200,6 +223,7 @@ INLINE void tile16(const int NT, const struct strip *w, const struct act_panel *
     }
     const size_t pairs = x->groups * GROUP / 2;
     const int16_t *q = x->q16;
+    struct asked ahead = asked_of(w, pairs / 8);
     for (size_t p0 = 0, block = 0; p0 < pairs; p0 += I16_BLOCK / 2, block++) {
         const size_t end = pairs - p0 < I16_BLOCK / 2 ? pairs : p0 + I16_BLOCK / 2;
         __m512i acc[2][PANEL_TOKENS];
@@ -208,6 +232,9 @@ INLINE void tile16(const int NT, const struct strip *w, const struct act_panel *
             acc[0][t] = acc[1][t] = _mm512_setzero_si512();
         }
         for (size_t p = p0; p < end; p++, q += 2 * NT) {
+            if (p % 8 == 0) {
+                ask(&ahead);
+            }
             __m512i w0 = _mm512_load_si512(w[0].values + p * 64);
             __m512i w1 = _mm512_load_si512(w[1].values + p * 64);
             if (NT < PANEL_TOKENS - 1) { /* perhaps the only panel: weights come from memory */
@@ -263,15 +290,27 @@ DEFINE_MUL8(mul8_half_min)
 #define HAS_MIN false
 DEFINE_MUL8(mul8_half)
 
+/* One strip is multiplied twice: that happens at the end of a matrix only. Two are not copied:
+ * what was just written field by field and is read by the vector waits until all stores before it
+ * are done, some 120 cycles of a tile's 1,700. */
+static const struct strip *two_strips(const struct strip *w, int n_strips, struct strip *twice)
+{
+    if (n_strips == 2) {
+        return w;
+    }
+    twice[0] = twice[1] = w[0];
+    return twice;
+}
+
 static void mul8(const struct strip *w, int n_strips, const struct mat_form *form,
                  const struct act_panel *x, bool add, float *out)
 {
-    /* One strip is multiplied twice: that happens at the end of a matrix only. */
-    const struct strip pair[2] = {w[0], w[n_strips - 1]};
+    struct strip twice[2];
+    w = two_strips(w, n_strips, twice);
     if (form->halves == 1) {
-        (form->has_min ? mul8_min : mul8_plain)(pair, x, add, out);
+        (form->has_min ? mul8_min : mul8_plain)(w, x, add, out);
     } else {
-        (form->has_min ? mul8_half_min : mul8_half)(pair, x, add, out);
+        (form->has_min ? mul8_half_min : mul8_half)(w, x, add, out);
     }
 }
 
@@ -296,14 +335,15 @@ static void unpack(const struct strip *w, const struct mat_form *form, size_t gr
     }
 }
 
-#define CASE16(n)                     \
-    case n:                           \
-        tile16(n, pair, x, add, out); \
+#define CASE16(n)                  \
+    case n:                        \
+        tile16(n, w, x, add, out); \
         return;
 static void mul16(const struct strip *w, int n_strips, const struct act_panel *x, bool add,
                   float *out)
 {
-    const struct strip pair[2] = {w[0], w[n_strips - 1]};
+    struct strip twice[2];
+    w = two_strips(w, n_strips, twice);
     switch (x->nt) {
         EACH_NT(CASE16)
     }
@@ -338,6 +378,7 @@ void kernels_fill_avx512_mul(struct kernels *k)
 {
     k->mul8 = mul8;
     k->mul16 = mul16;
+    k->asks = true;
     k->unpack = unpack;
     k->put = put;
 }

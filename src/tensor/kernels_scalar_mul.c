@@ -6,26 +6,6 @@
 #include <math.h>
 #include <string.h>
 
-size_t act_panel_bytes(size_t groups, int nt)
-{
-    /* 64 bytes per token and group for either kind, and a scale per I16_BLOCK. */
-    size_t blocks = (groups * GROUP + I16_BLOCK - 1) / I16_BLOCK;
-    return ((size_t)nt * (groups * 64 + blocks * 4) + 63) & ~(size_t)63;
-}
-
-struct act_panel act_panel_view(void *base, size_t groups, int nt)
-{
-    uint8_t *bytes = base;
-    size_t n = groups * (size_t)nt;
-    return (struct act_panel){.nt = nt,
-                              .groups = groups,
-                              .bytes = bytes,
-                              .halves = bytes + ACT_GROUP_BYTES * n,
-                              .q16 = (int16_t *)base,
-                              .xs16 = (float *)(void *)(bytes + 64 * n),
-                              .next = NULL}; /* or gcc clears all, and reading waits */
-}
-
 float quant_scale(uint32_t peak_bits, float levels)
 {
     float peak;

@@ -140,7 +140,7 @@ static void product(const struct kernels *k, const struct strip *w, int n_strips
     uint8_t *bytes = allocate(2 * x->groups * GROUP * STRIP_ROWS);
     float *floats = allocate(2 * x->groups * 4 * STRIP_ROWS * sizeof *floats);
     for (size_t g = 0, n = split; g < x->groups; g += n, n = x->groups - split) {
-        struct strip at[2];
+        struct strip at[2] = {{.next = w[0].values, .next_bytes = 64 * split - 1}};
         struct act_panel part = panel_from(*x, g);
         part.groups = n;
         for (size_t s = 0; s < 2; s++) {
