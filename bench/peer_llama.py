@@ -1,7 +1,7 @@
 """llama.cpp (through llama-cpp-python) on one GGUF file: prompt and generation speed, as `hearth bench` measures them.
 
-Prints one JSON object with rows like its. Random tokens, no sampling: only the model runs. Prompts run on an empty context; steps at a depth
-cut the context back to it each time."""
+Prints one JSON object with rows like its. Random tokens, no sampling: only the model runs. Prompts and steps at a depth cut the context back
+to it each time."""
 import argparse
 import ctypes
 import json
@@ -21,7 +21,7 @@ a = ap.parse_args()
 prompts = [int(n) for n in a.prompt.split(",") if int(n)]
 depths = sorted(int(n) for n in a.depth.split(","))
 
-llm = L.Llama(a.model, n_ctx=max(*prompts, depths[-1] + a.gen, 64) + 64, n_batch=512, n_ubatch=512, n_threads=a.threads,
+llm = L.Llama(a.model, n_ctx=depths[-1] + max(*prompts, a.gen, 64) + 64, n_batch=512, n_ubatch=512, n_threads=a.threads,
               n_threads_batch=a.threads, flash_attn=True, verbose=False)
 ctx = llm._ctx.ctx
 memory = L.llama_get_memory(ctx)
@@ -49,21 +49,16 @@ def timed(n, step):
 L.llama_memory_clear(memory, True)
 run(32, 32)  # warm
 run(2, 1)
-for n in prompts:
-    row = {"test": "prompt", "tokens": n, "depth": 0, "seconds": []}
-    for _ in range(a.repeat):
-        L.llama_memory_clear(memory, True)
-        row["seconds"].append(timed(n, 512))
-    rows.append(row)
 L.llama_memory_clear(memory, True)
 there = 0
-for depth in depths if a.gen else []:
+for depth in depths:
     run(depth - there, 512)
     there = depth
-    row = {"test": "generate", "tokens": a.gen, "depth": depth, "seconds": []}
-    for _ in range(a.repeat):
-        row["seconds"].append(timed(a.gen, 1))
-        if not L.llama_memory_seq_rm(memory, 0, depth, -1):
-            raise SystemExit("llama_memory_seq_rm failed")
-    rows.append(row)
+    for test, n, step in [("prompt", n, 512) for n in prompts] + [("generate", a.gen, 1)] * (a.gen > 0):
+        row = {"test": test, "tokens": n, "depth": depth, "seconds": []}
+        for _ in range(a.repeat):
+            row["seconds"].append(timed(n, step))
+            if not L.llama_memory_seq_rm(memory, 0, depth, -1):
+                raise SystemExit("llama_memory_seq_rm failed")
+        rows.append(row)
 print(json.dumps({"rows": rows, "threads": a.threads}))

@@ -126,6 +126,7 @@ ROWS = [
     ("depth", "Llama-3.2-1B shape Q4_K_M, long prompt", 2, False, lm(big("Q4_K_M"), prompt="512,4096", gen="0")),
     ("depth", "SmolLM2-135M Q4_1, depth", 3, False, lm(lambda: sides.DEMO, prompt="0", gen="32", depth="0,1355,8064")),
     ("depth", "Llama-3.2-1B shape Q4_K_M, depth", 2, False, lm(big("Q4_K_M"), prompt="0", gen="32", depth="0,1355,8192")),
+    ("depth", "Llama-3.2-1B shape Q4_K_M, a prompt at depth", 2, False, lm(big("Q4_K_M"), gen="0", depth="4096")),
     ("first", "RAG prompt, 1,355 tokens, SmolLM2 Q4_1", 5, True, first_token),
     ("first", "start-up, SmolLM2 Q4_1", 5, True, lambda: {"hearth": lambda: sides.start_hearth(o), "llama.cpp": lambda: sides.start_llama(o)}),
     ("embed", "MiniLM, 128-token texts", 5, True, embed(128)),

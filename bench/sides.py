@@ -127,12 +127,17 @@ def lm_bench(tool, path, prompt, gen, depth, o):
     usage = subprocess.run([tool, "--help"], capture_output=True, text=True, timeout=60)
     usage = usage.stdout + usage.stderr
     base = [tool, "-m", path, "-t", str(o.threads), "-fa", "1", "-b", "512", "-ub", "512", "-ngl", "0", "-r", str(o.repeats), "-o", "json"]
-    depths = depth.split(",")
-    shallow = gen if "0" in depths else "0"
-    jobs = [] if (prompt, shallow) == ("0", "0") else [base + ["-p", prompt, "-n", shallow]]
-    for d in depths if gen != "0" else []:
-        if d != "0":
-            jobs.append(base + (["-p", "0", "-n", gen, "-d", d] if "--n-depth" in usage else ["-p", "0", "-n", "0", "-gp", f"{d},{gen}"]))
+    jobs = []
+    for d in depth.split(","):
+        if d == "0":
+            jobs.append(base + ["-p", prompt, "-n", gen])
+        elif "--n-depth" in usage:
+            jobs.append(base + ["-p", prompt, "-n", gen, "-d", d])
+        elif prompt != "0":
+            raise Failed("knows no prompts at a depth")
+        else:
+            jobs.append(base + ["-p", "0", "-n", "0", "-gp", f"{d},{gen}"])
+    jobs = [j for j in jobs if (prompt, gen) != ("0", "0")]
     values = {}
     for job in jobs:
         for r in parse(run(job)):

@@ -5,7 +5,7 @@
 #include "cli/engines.h"
 #include "tensor/probe.h"
 
-enum { BENCH_MAX_REPEATS = 100, BENCH_MAX_ROWS = 256 };
+enum { BENCH_MAX_REPEATS = 100, BENCH_MAX_ROWS = 512 };
 
 /* One test, measured several times. */
 struct bench_row {

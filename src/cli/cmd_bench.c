@@ -165,7 +165,7 @@ static enum status read_plan(struct cli *c, struct plan *p, struct err *e)
 static enum status warm_up(struct session *session, struct err *e)
 {
     double seconds;
-    enum status s = session_bench_prompt(session, WARM_TOKENS, &seconds, e);
+    enum status s = session_bench_prompt(session, 0, WARM_TOKENS, &seconds, e);
     return s ? s : session_bench_steps(session, WARM_TOKENS, WARM_STEPS, &seconds, e);
 }
 
@@ -176,11 +176,11 @@ static enum status run_row(struct bench *b, struct session *session, const char 
     int repeats = (int)b->c->values[O_REPEATS].i;
     double seconds;
     /* The way to a depth is long: done before the machine is measured. */
-    enum status s = steps ? session_bench_steps(session, depth, 1, &seconds, e) : OK;
+    enum status s = depth ? session_bench_steps(session, depth, 1, &seconds, e) : OK;
     struct bench_row *r = s ? NULL : bench_row_begin(b, test, n_tokens, depth);
     for (int i = 0; !s && r && i < repeats; i++) {
         s = steps ? session_bench_steps(session, depth, n_tokens, &r->seconds[i], e)
-                  : session_bench_prompt(session, n_tokens, &r->seconds[i], e);
+                  : session_bench_prompt(session, depth, n_tokens, &r->seconds[i], e);
         r->n++;
         ui_progress_update(bar, i + 1, repeats, test);
     }
@@ -197,10 +197,10 @@ static enum status run_generator(struct bench *b, const struct plan *p, struct e
     enum status s = session_new(b->en, &session, e);
     ui_progress_init(&bar, &b->c->ui, "measuring", "runs");
     s = s ? s : warm_up(session, e);
-    for (size_t i = 0; !s && i < p->prompt.n; i++) {
-        s = run_row(b, session, "prompt", p->prompt.items[i], 0, &bar, e);
-    }
     for (size_t d = 0; !s && d < p->depth.n; d++) {
+        for (size_t i = 0; !s && i < p->prompt.n; i++) {
+            s = run_row(b, session, "prompt", p->prompt.items[i], p->depth.items[d], &bar, e);
+        }
         for (size_t i = 0; !s && i < p->gen.n; i++) {
             s = run_row(b, session, "generate", p->gen.items[i], p->depth.items[d], &bar, e);
         }
@@ -212,8 +212,8 @@ static enum status run_generator(struct bench *b, const struct plan *p, struct e
 
 static enum status open_bench(struct bench *b, const struct plan *p, struct err *e)
 {
-    int64_t deep = p->gen.n ? largest(&p->depth) + largest(&p->gen) : 0;
-    int64_t n_ctx = largest(&p->prompt) > deep ? largest(&p->prompt) : deep;
+    int64_t n_ctx = largest(&p->prompt) > largest(&p->gen) ? largest(&p->prompt) : largest(&p->gen);
+    n_ctx += largest(&p->depth);
     n_ctx = n_ctx > WARM_TOKENS + WARM_STEPS ? n_ctx : WARM_TOKENS + WARM_STEPS;
     n_ctx = b->c->values[O_CTX].i > n_ctx ? b->c->values[O_CTX].i : n_ctx;
     b->rows = arena_array(&b->c->arena, BENCH_MAX_ROWS, sizeof *b->rows);

@@ -244,7 +244,7 @@ const struct option option_table[OPTION_COUNT] = {
         .default_value = "128", .commands = OF(BENCH), .help = "generated tokens"},
     [O_DEPTH] = {
         .name = "depth", .type = OPT_STRING, .value = "N,...", .default_value = "0",
-        .commands = OF(BENCH), .help = "tokens in the context before those that are generated"},
+        .commands = OF(BENCH), .help = "tokens in the context before those that are measured"},
     [O_PIN] = {
         .name = "pin", .type = OPT_FLAG, .commands = OF(BENCH),
         .help = "keep each thread on a core of its own"},

@@ -345,19 +345,27 @@ static enum status bench_ids(const struct session *s, int64_t n, int64_t more, i
     return OK;
 }
 
-enum status session_bench_prompt(struct session *s, int64_t n_prompt, double *seconds,
-                                 struct err *e)
+/* Has the session hold the first `depth` of ids; what it holds of them is kept. */
+static enum status go_to_depth(struct session *s, const int32_t *ids, int64_t depth, struct err *e)
+{
+    keep(s, common_prefix(s, ids, (size_t)depth + 1));
+    return run_tokens(s, ids + s->n, (size_t)depth - s->n, false, NULL, 0, e);
+}
+
+enum status session_bench_prompt(struct session *s, int64_t depth, int64_t n_prompt,
+                                 double *seconds, struct err *e)
 {
     int32_t *ids = NULL;
-    enum status st = bench_ids(s, n_prompt, 0, &ids, e);
+    enum status st = bench_ids(s, depth, n_prompt, &ids, e);
     if (st) {
         return st;
     }
-    session_reset(s);
+    st = go_to_depth(s, ids, depth, e);
     double start = clock_ms();
-    st = run_tokens(s, ids, (size_t)n_prompt, true, NULL, 0, e);
+    st = st ? st : run_tokens(s, ids + depth, (size_t)n_prompt, true, NULL, 0, e);
     if (!st) {
         *seconds = (clock_ms() - start) / 1000;
+        keep(s, (size_t)depth);
     }
     free(ids);
     return st;
@@ -371,8 +379,7 @@ enum status session_bench_steps(struct session *s, int64_t depth, int64_t n_gen,
     if (st) {
         return st;
     }
-    keep(s, common_prefix(s, ids, (size_t)depth + 1));
-    st = run_tokens(s, ids + s->n, (size_t)depth - s->n, false, NULL, 0, e);
+    st = go_to_depth(s, ids, depth, e);
     double start = clock_ms();
     for (int64_t i = 0; !st && i < n_gen; i++) {
         st = run_tokens(s, ids + depth + i, 1, true, NULL, 0, e);

@@ -83,11 +83,12 @@ MUST_CHECK enum status session_generate(struct session *s, const int32_t *prompt
                                         const struct generate_options *opt, struct generation *out,
                                         struct err *e);
 
-/* For measurements (`hearth bench`): seconds to run n_prompt tokens from empty. */
-MUST_CHECK enum status session_bench_prompt(struct session *s, int64_t n_prompt, double *seconds,
-                                            struct err *e);
-/* Seconds for n_gen single-token steps at a depth. What the session holds of the same tokens from
- * calls before is kept, so going deeper costs only the difference, and again nothing. */
+/* For measurements (`hearth bench`): seconds to run n_prompt tokens at once at a depth. What the
+ * session holds of the same tokens from calls before is kept, so going deeper costs only the
+ * difference, and again nothing. */
+MUST_CHECK enum status session_bench_prompt(struct session *s, int64_t depth, int64_t n_prompt,
+                                            double *seconds, struct err *e);
+/* Seconds for n_gen single-token steps at a depth. */
 MUST_CHECK enum status session_bench_steps(struct session *s, int64_t depth, int64_t n_gen,
                                            double *seconds, struct err *e);
 #endif

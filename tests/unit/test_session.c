@@ -331,7 +331,7 @@ static void measurements_run(void **state)
     struct engine *en = open_engine(16, 64);
     struct session *s = open_session(en);
     double seconds = -1;
-    assert_ok_err(session_bench_prompt(s, 40, &seconds, &e), &e);
+    assert_ok_err(session_bench_prompt(s, 0, 40, &seconds, &e), &e);
     assert_true(seconds > 0);
     seconds = -1;
     assert_ok_err(session_bench_steps(s, 50, 8, &seconds, &e), &e);
@@ -339,9 +339,12 @@ static void measurements_run(void **state)
     assert_ok_err(session_bench_steps(s, 20, 3, &seconds, &e), &e); /* back, and from empty */
     session_reset(s);
     assert_ok_err(session_bench_steps(s, 0, 64, &seconds, &e), &e);
-    assert_ok_err(session_bench_prompt(s, 64, &seconds, &e), &e);
+    assert_ok_err(session_bench_prompt(s, 0, 64, &seconds, &e), &e);
     seconds = -1;
-    assert_status(session_bench_prompt(s, 65, &seconds, &e), ERR_CONTEXT);
+    assert_status(session_bench_prompt(s, 0, 65, &seconds, &e), ERR_CONTEXT);
+    assert_ok_err(session_bench_prompt(s, 40, 24, &seconds, &e), &e);
+    seconds = -1;
+    assert_status(session_bench_prompt(s, 40, 25, &seconds, &e), ERR_CONTEXT);
     assert_status(session_bench_steps(s, 60, 5, &seconds, &e), ERR_CONTEXT);
     assert_status(session_bench_steps(s, -1, 5, &seconds, &e), ERR_CONTEXT);
     assert_true(seconds < 0); /* untouched on failure */
