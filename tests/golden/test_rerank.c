@@ -212,6 +212,53 @@ static void heads_that_do_not_rank(void **state)
     }
 }
 
+/* A copy of a GGUF reranker in which the dense layer and the head have each other's names: the head
+ * then has 64 labels. */
+static const char *with_many_labels(const char *file)
+{
+    static const char dense[] = "\x0a\0\0\0\0\0\0\0cls.weight";
+    static const char head[] = "\x11\0\0\0\0\0\0\0cls.output.weight";
+    struct err e = {0};
+    struct buf b = {0}, to = {0};
+    assert_ok_err(file_read(test_source_path(file), 1 << 20, &b, &e), &e);
+    const char *at = memmem(b.data, b.len, dense, sizeof dense - 1);
+    const char *other = memmem(b.data, b.len, head, sizeof head - 1);
+    assert_non_null(at);
+    assert_non_null(other);
+    bool dense_first = at < other;
+    const char *first = dense_first ? at : other, *second = dense_first ? other : at;
+    size_t n_first = (dense_first ? sizeof dense : sizeof head) - 1;
+    size_t n_second = (dense_first ? sizeof head : sizeof dense) - 1;
+    buf_put(&to, b.data, (size_t)(first - b.data));
+    buf_put(&to, second, n_second);
+    buf_put(&to, first + n_first, (size_t)(second - first) - n_first);
+    buf_put(&to, first, n_first);
+    buf_put(&to, second + n_second, (size_t)(b.data + b.len - second) - n_second);
+    assert_int_equal(to.len, b.len);
+    const char *path = test_temp_path("many-labels");
+    test_write_file(path, to.data, to.len);
+    buf_fini(&b);
+    buf_fini(&to);
+    return path;
+}
+
+/* Classes are no score of a pair; what stands below such a head embeds as without it. */
+static void several_labels_do_not_rank(void **state)
+{
+    (void)state;
+    static const char *const files[] = {FOLDER "/bert-rerank.gguf", XLMR "/xlmr-rerank.gguf"};
+    for (int i = 0; i < 2; i++) {
+        const char *path = with_many_labels(files[i]);
+        struct err e = {0};
+        struct engine *en;
+        struct engine_options opt = {.n_threads = 1};
+        refused(path, "a classifier of several labels: not a reranker");
+        assert_ok_err(engine_open(path, &opt, &en, &e), &e);
+        assert_true(engine_info(en)->embeds);
+        engine_close(en);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +269,7 @@ int main(void)
         cmocka_unit_test(roberta_agrees),
         cmocka_unit_test(company_changes_nothing),
         cmocka_unit_test(heads_that_do_not_rank),
+        cmocka_unit_test(several_labels_do_not_rank),
     };
     return cmocka_run_group_tests_name("rerank", tests, NULL, NULL);
 }
