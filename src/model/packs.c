@@ -27,7 +27,7 @@ static const char MAGIC[8] = "HPACKED";
 static const char SUFFIX[] = ".hearth-packed", TEMPORARY[] = ".hearth-packed-part";
 
 enum {
-    VERSION = 1,
+    VERSION = 2,
     ALIGN = 64,
     MAX_MATS = 1 << 20,
     MIN_BYTES = 16 << 20,
@@ -50,7 +50,7 @@ struct file_head {
     uint64_t mode;         /* of the model; the matrices have their own */
     char model[864];       /* path, NUL-terminated */
 };
-_Static_assert(sizeof(struct file_head) == 1024 && sizeof(struct packs_row) == 40,
+_Static_assert(sizeof(struct file_head) == 1024 && sizeof(struct packs_row) == 48,
                "the layout of the file");
 
 /* A matrix that was taken. */
@@ -237,6 +237,47 @@ const char *packs_check(const uint8_t *data, size_t size, const char *key, struc
     return NULL;
 }
 
+static uint64_t mixed(uint64_t h, uint64_t v)
+{
+    h ^= v;
+    return (h << 29 | h >> 35) * 0x9e3779b97f4a7c15u; /* odd: nothing is lost */
+}
+
+/* Eight chains side by side, so that it goes as fast as memory. */
+uint64_t packs_sum(uint64_t sum, const uint8_t *data, size_t n)
+{
+    enum { LANES = 8 };
+    uint64_t h[LANES], v[LANES] = {0};
+    for (uint64_t i = 0; i < LANES; i++) {
+        h[i] = i;
+    }
+    for (; n >= sizeof v; n -= sizeof v, data += sizeof v) {
+        memcpy(v, data, sizeof v);
+        for (size_t i = 0; i < LANES; i++) {
+            h[i] = mixed(h[i], v[i]);
+        }
+    }
+    memset(v, 0, sizeof v);
+    memcpy(v, data, n);
+    for (size_t i = 0; i < LANES; i++) {
+        sum = mixed(sum, mixed(h[i], v[i]));
+    }
+    return sum;
+}
+
+/* Of one matrix; *stopped: there was no time. */
+static uint64_t sum_of(const uint8_t *data, uint64_t bytes, bool (*stop)(struct packs *p),
+                       struct packs *p, bool *stopped)
+{
+    uint64_t sum = 0;
+    for (size_t n; bytes && !*stopped; bytes -= n, data += n) {
+        n = bytes < CHUNK_BYTES ? bytes : CHUNK_BYTES;
+        sum = packs_sum(sum, data, n);
+        *stopped = stop && stop(p);
+    }
+    return sum;
+}
+
 static bool is_closing(struct packs *p)
 {
     (void)pthread_mutex_lock(&p->lock);
@@ -291,12 +332,6 @@ static void to_huge_pages(struct packs *p)
     if (!sys_huge_pages() || sys_memory_available() < 2 * (int64_t)p->map.size + KEEP_FREE) {
         return;
     }
-    (void)pthread_mutex_lock(&p->lock);
-    bool hurry = p->hurry;
-    (void)pthread_mutex_unlock(&p->lock);
-    if (!hurry) { /* while others compute, in the pauses: of this thread */
-        (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), HUGE_NICE);
-    }
     uint8_t *at = huge_begin(data);
     for (size_t n; end - at >= HUGE_PAGE && !is_closing(p); at += n) {
         n = (size_t)(end - at) / HUGE_PAGE * HUGE_PAGE;
@@ -312,6 +347,30 @@ static void to_huge_pages(struct packs *p)
             return;
         }
     }
+}
+
+/* A copy that is damaged goes: what is open computes with it, the next opening packs anew. */
+static void check_sums(struct packs *p)
+{
+    bool stopped = false;
+    for (uint32_t i = 0; i < p->n_table; i++) {
+        const struct packs_row *r = &p->table[i];
+        uint64_t sum = sum_of(p->map.data + r->offset, r->bytes, is_closing, p, &stopped);
+        if (stopped) {
+            return;
+        }
+        if (sum != r->sum) {
+            say(p, "the packed copy is damaged: it was removed, open the model anew");
+            (void)unlink(p->path);
+            return;
+        }
+    }
+}
+
+/* Of the calling thread. */
+static void be_nice(int level)
+{
+    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), level);
 }
 
 /* Maps the copy's pages while the model is still being opened. Without it the first pass takes a
@@ -330,7 +389,14 @@ static void *page_in(void *arg)
         }
     }
     sleep_until(p, &p->hurry, HUGE_AFTER_SECONDS);
+    (void)pthread_mutex_lock(&p->lock);
+    bool hurry = p->hurry;
+    (void)pthread_mutex_unlock(&p->lock);
+    if (!hurry) { /* while others compute, in the pauses */
+        be_nice(HUGE_NICE);
+    }
     to_huge_pages(p);
+    check_sums(p);
     return NULL;
 }
 
@@ -400,6 +466,7 @@ static void *take(struct mat_home *home, const struct mat *m, size_t bytes, bool
     if (p->n_mats < p->n_table && !p->mismatch) {
         const struct packs_row *found = &p->table[p->n_mats];
         want.offset = found->offset;
+        want.sum = found->sum;
         at = memcmp(&want, found, sizeof want) == 0
                  ? (void *)(uintptr_t)(p->map.data + found->offset)
                  : NULL;
@@ -703,7 +770,9 @@ static bool put_copy(struct packs *p, int fd, uint64_t bytes)
     char sum[SHA256_HEX];
     bool ok = table != NULL;
     for (size_t i = 0; ok && i < p->n_mats; i++) {
+        bool stopped = false;
         table[i] = p->mats[i].row;
+        table[i].sum = sum_of(p->mats[i].at, table[i].bytes, NULL, p, &stopped);
     }
     if (ok) {
         memcpy(h.magic, MAGIC, sizeof h.magic);
@@ -769,7 +838,7 @@ static void write_copy(struct packs *p)
 static void *writer_main(void *arg)
 {
     struct packs *p = arg;
-    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 19); /* of this thread */
+    be_nice(HUGE_NICE);
     sleep_until(p, &p->closing, WAIT_SECONDS);
     write_copy(p);
     return NULL;

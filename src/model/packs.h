@@ -9,7 +9,7 @@
  * File NAME.KEY.hearth-packed, NAME being the model's file or directory; little-endian:
  *   header   struct of packs.c: magic, version, number of matrices, size of the file, key, SHA-256
  *            over header and table, mode, path of the model
- *   table    per matrix: offset (64-byte aligned), bytes, rows, columns, type, mode
+ *   table    per matrix: offset (64-byte aligned), bytes, rows, columns, type, mode, packs_sum
  *   weights  as tensor/kernels.h lays them out; the same for every instruction set
  *
  * KEY is SHA-256 over: size and modification time of the model's files; name, type, shape and
@@ -23,8 +23,11 @@
  * 1. A file of that name is whole: it is written under another name, synced, then renamed.
  * 2. Nothing read from it reaches memory outside the mapping: sizes come from the model's shapes,
  *    offsets are checked. A file that fails a check is not used and made anew.
- * 3. A copy that cannot be written (full disk, no right) is no error: packs_report says why.
- * 4. The folder's copies together stay below max_bytes; the longest unused go first. */
+ * 3. A byte that changed on the disk is noticed, but not by the opening, which would have to read
+ *    all bytes: a thread of low priority compares the sums of the matrices a second later, removes
+ *    a damaged copy, and packs_report says so. What ended sooner was not checked.
+ * 4. A copy that cannot be written (full disk, no right) is no error: packs_report says why.
+ * 5. The folder's copies together stay below max_bytes; the longest unused go first. */
 #ifndef HEARTH_MODEL_PACKS_H
 #define HEARTH_MODEL_PACKS_H
 
@@ -48,8 +51,9 @@ struct mat_home *packs_home(struct packs *p);
 /* All matrices are there: a copy that was missing or damaged will be written by a thread of low
  * priority, after a few seconds or at packs_close, whichever comes first. */
 void packs_ready(struct packs *p);
-/* Moves a copy to huge pages now, which a thread of low priority does otherwise after a second, in
- * the pauses of the others. From the owner's thread, before packs_close. NULL is allowed. */
+/* Checks the sums of a copy and moves it to huge pages now, which a thread of low priority does
+ * otherwise after a second, in the pauses of the others. From the owner's thread, before
+ * packs_close. NULL is allowed. */
 void packs_settle(struct packs *p);
 /* Ends the writing (a large copy that has far to go is given up) and frees what was taken. */
 void packs_close(struct packs *p); /* NULL is allowed */
@@ -67,7 +71,11 @@ struct packs_row {
     uint64_t offset, bytes;
     int64_t rows, cols;
     uint32_t type, mode;
+    uint64_t sum; /* packs_sum of its bytes */
 };
+/* Goes on from `sum` (0 at first) over n bytes, a multiple of 64 in all calls but the last: any
+ * byte that changes alone changes it. */
+uint64_t packs_sum(uint64_t sum, const uint8_t *data, size_t n);
 /* Reads a copy's header and table from any bytes. NULL, with n_rows rows in *arena whose bytes lie
  * inside the file, or what is wrong with it. key: SHA256_HEX characters. */
 const char *packs_check(const uint8_t *data, size_t size, const char *key, struct arena *arena,

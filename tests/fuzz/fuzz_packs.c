@@ -8,7 +8,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { HEAD = 1024, N_AT = 12, KEY_AT = 24, SUM_AT = 88, ROW = 40, HEX = 64 };
+enum { HEAD = 1024, N_AT = 12, KEY_AT = 24, SUM_AT = 88, ROW = 48, HEX = 64 };
 
 static volatile unsigned sink;
 

@@ -259,7 +259,8 @@ static void wrong_files_are_made_anew(void **state)
         expect(&at, PACKED_NEW, cut);
         expect(&at, PACKED_COPY, "");
     }
-    const int64_t places[] = {12, 32, 100, 160, 200, 1024, 1024 + 8, 1024 + 40 * N_MATS - 4};
+    const int64_t places[] = {
+        12, 32, 100, 160, 200, 1024, 1024 + 8, 1024 + 48 * N_MATS - 12, 1024 + 48 * N_MATS - 4};
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) { /* numbers, key, sum, table */
         patch(path, places[i], "\xff\xff\xff\x7f", 4);
         expect(&at, PACKED_NEW, places[i] == 12 ? cut : damaged);
@@ -267,12 +268,57 @@ static void wrong_files_are_made_anew(void **state)
     }
     patch(path, 0, "XPACKED", 8);
     expect(&at, PACKED_NEW, "the packed copy was of another version and is made anew");
-    patch(path, 8, "\x02", 1);
+    patch(path, 8, "\x01", 1);
     expect(&at, PACKED_NEW, "the packed copy was of another version and is made anew");
     assert_int_equal(rename(o.path[0], path), 0);
     expect(&at, PACKED_NEW, "the packed copy was of another model and is made anew");
     expect(&at, PACKED_COPY, "");
     assert_int_equal(copies_in(at.dir, NULL).n, 1);
+}
+
+/* One bit in the weights of each matrix, at its beginning, in its middle and at its end: the
+ * opening takes the copy, the check that follows removes it. */
+static void a_damaged_byte_is_noticed(void **state)
+{
+    (void)state;
+    struct place at = place_of("bit");
+    struct err e = {0};
+    expect(&at, PACKED_NEW, "");
+    for (int i = 0; i <= 3 * N_MATS; i++) {
+        struct copies c = copies_in(at.dir, NULL);
+        assert_int_equal(c.n, 1);
+        struct packs_row rows[N_MATS];
+        int fd = open(c.path[0], O_RDWR);
+        assert_int_equal(pread(fd, rows, sizeof rows, 1024), (ssize_t)sizeof rows);
+        if (i < 3 * N_MATS) { /* at last nothing is wrong */
+            const struct packs_row *r = &rows[i / 3];
+            off_t place = (off_t)(r->offset + (r->bytes - 1) * (uint64_t)(i % 3) / 2);
+            uint8_t byte;
+            assert_int_equal(pread(fd, &byte, 1, place), 1);
+            byte ^= 0x80;
+            assert_int_equal(pwrite(fd, &byte, 1, place), 1);
+        }
+        close(fd);
+        struct weights *w;
+        struct team *team;
+        struct packs *p;
+        assert_ok_err(weights_open(at.file, &w, &e), &e);
+        assert_ok_err(team_open(1, 1 << 16, &team, &e), &e);
+        assert_ok_err(packs_open(w, MUL_DEFAULT, team, &at.opt, &p, &e), &e);
+        packs_settle(p);
+        const char *note = packs_report(p).note;
+        if (i < 3 * N_MATS) {
+            assert_string_equal(note,
+                                "the packed copy is damaged: it was removed, open the model anew");
+        } else {
+            assert_null(note);
+        }
+        packs_close(p);
+        team_close(team);
+        weights_close(w);
+        assert_int_equal(copies_in(at.dir, NULL).n, i == 3 * N_MATS);
+        expect(&at, i < 3 * N_MATS ? PACKED_NEW : PACKED_COPY, "");
+    }
 }
 
 static void a_place_that_cannot_be_written_is_a_note(void **state)
@@ -427,6 +473,7 @@ int main(void)
         cmocka_unit_test(a_small_model_has_none),
         cmocka_unit_test(a_changed_model_has_a_new_copy),
         cmocka_unit_test(wrong_files_are_made_anew),
+        cmocka_unit_test(a_damaged_byte_is_noticed),
         cmocka_unit_test(a_place_that_cannot_be_written_is_a_note),
         cmocka_unit_test(the_longest_unused_go_first),
         cmocka_unit_test(left_over_files_go),
