@@ -162,9 +162,10 @@ struct kernels {
                     float *out);
     bool asks; /* mul8 and mul16 ask for w->next_bytes bytes from w->next on, evenly meanwhile */
     /* Two strips (or one) as `unpack` of the same table made them: bytes as in a plane of 8 bits,
-     * v + 128 or whatever suits the two, and factors in f32, per group [halves][16 rows] scales and
-     * then mins. `add`: F of the definition starts at out, which holds the sums of the columns
-     * before. With one strip, columns 16 .. 31 of out are left as anything. */
+     * v + 128 or whatever suits the two, or as int16 (wide_bytes), and factors in f32, per group
+     * [halves][16 rows] scales and then mins. `add`: F of the definition starts at out, which holds
+     * the sums of the columns before. With one strip, columns 16 .. 31 of out are left as anything.
+     */
     void (*mul8)(const struct strip *w, int n_strips, const struct mat_form *form,
                  const struct act_panel *x, bool add, float *out);
     void (*mul16)(const struct strip *w, int n_strips, const struct act_panel *x, bool add,
@@ -173,8 +174,10 @@ struct kernels {
      * 2i and 2i + 1; PUT_ADD: added to y. */
     void (*put)(const float *tile, int n, unsigned how, const float *unit, size_t width, float *y,
                 size_t ldy);
-    /* Groups of a strip, from the start of a super-block on, made ready for mul8; 8-bit values are
-     * ready as they are, and are not copied. */
+    /* Groups of a strip, from the start of a super-block on, made ready for mul8. Values of 8 bits
+     * and levels of IQ4 take wide_bytes each, others one; if that is 1, values of 8 bits are ready
+     * as they are, and are not copied. */
+    int wide_bytes;
     void (*unpack)(const struct strip *w, const struct mat_form *form, size_t groups,
                    uint8_t *values, float *factors);
     float (*dot_f32)(const float *a, const float *b, size_t n);

@@ -33,16 +33,37 @@ INLINE void flush(const int NT, const struct packed f, const int h,
     }
 }
 
+/* Ready as int16. */
+INLINE bool is_words(const struct packed f)
+{
+    return f.ready && is_wide(f) && WIDE_BYTES == 2;
+}
+
+INLINE size_t ready_bytes(const struct packed f)
+{
+    return is_words(f) ? 1024 : f.ready ? 512 : (size_t)f.bits * 64;
+}
+
+/* n bytes, a multiple of 16, to int16. */
+INLINE void widen(const int8_t *q, size_t n, int8_t *to)
+{
+    for (size_t i = 0; i < n; i += 16) {
+        __m256i v = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(q + i)));
+        _mm256_storeu_si256((__m256i *)(void *)(to + 2 * i), v);
+    }
+}
+
 /* A group of a strip times NT tokens from t0 of nt. */
 INLINE void tile(const int NT, const struct packed f, const uint8_t *values, const uint8_t *factors,
                  const uint8_t *units, const struct act_group *a, size_t nt, size_t t0,
                  const int32_t init[2][PANEL_TOKENS], float *out)
 {
     const int quads = 8 / f.halves;
+    const size_t each = is_words(f) ? 8 : 4;
 #pragma GCC unroll 2
     for (int h = 0; h < f.halves; h++) {
         __m256i dots[2][TILE_TOKENS];
-        half_dots(NT, f, values, h * quads, a->q + 4 * t0, 4 * nt, init[h] + t0, dots);
+        half_dots(NT, f, values, h * quads, a->q + each * t0, each * nt, init[h] + t0, dots);
         const float *sums = f.halves == 1 ? a->xsum : a->half_xsum + (size_t)h * nt;
         flush(NT, f, h, dots, factors, units, a->xs + t0, a->bias_xs + t0, sums + t0,
               out + t0 * 32);
@@ -84,7 +105,7 @@ INLINE void tiles(const size_t nt, const struct packed f, const struct strip *w,
                   const int shift, const bool zero, const struct act_panel *x, bool add, float *out)
 {
     const struct act_panel p = {.nt = (int)nt, .bytes = x->bytes, .halves = x->halves};
-    const size_t value_bytes = f.ready ? 512 : (size_t)f.bits * 64;
+    const size_t value_bytes = ready_bytes(f);
     const ptrdiff_t next = x->next ? x->next - x->bytes : 0;
     size_t factors_at = 0, units_at = 0;
     for (size_t t = 0; !add && t < nt; t++) {
@@ -92,7 +113,8 @@ INLINE void tiles(const size_t nt, const struct packed f, const struct strip *w,
     }
     for (size_t g = 0; g < x->groups; g++) {
         _Alignas(32) int32_t init[2][PANEL_TOKENS];
-        const struct act_group a = act_group(&p, g);
+        struct act_group a = act_group(&p, g);
+        int8_t words[GROUP * 2 * PANEL_TOKENS];
         if (g % SUPER_GROUPS == 0) {
             units_at = factors_at;
             factors_at += unit_bytes(f);
@@ -101,6 +123,10 @@ INLINE void tiles(const size_t nt, const struct packed f, const struct strip *w,
             for (size_t i = 0; i < ACT_GROUP_BYTES * nt; i += 64) {
                 _mm_prefetch((const char *)a.q + next + i, _MM_HINT_T0);
             }
+        }
+        if (is_words(f)) {
+            widen(a.q, nt * GROUP, words);
+            a.q = words;
         }
         starts(f.halves == 1 ? a.init : a.half_init, nt, shift, zero, init[0]);
         if (f.halves == 2) {

@@ -6,7 +6,7 @@
 #if defined(__x86_64__)
 #include "tensor/kernels_x86.h"
 
-enum { WIDE_OFFSET = 0, READY_OWN = true, TILE_TOKENS = 4 };
+enum { WIDE_OFFSET = 0, WIDE_BYTES = 2, READY_OWN = true, TILE_TOKENS = 4 };
 #include "tensor/kernels_packed_256.h"
 
 #define DOT_WORDS(acc, w, x) (acc) = _mm256_add_epi32(acc, _mm256_madd_epi16(w, x))
@@ -41,12 +41,43 @@ INLINE __m256i dot_pairs(const struct packed f, __m256i w, __m256i magnitude, __
     return y;
 }
 
+/* The same of a group of wide values, which are ready in 16 bits: no sum of two products can
+ * overflow 32, and the next instruction adds them. */
+INLINE void word_dots(const int NT, const uint8_t *values, const int8_t *q, size_t stride,
+                      const int32_t *init, __m256i dots[2][TILE_TOKENS])
+{
+#pragma GCC unroll 4
+    for (int t = 0; t < NT; t++) {
+        LOAD_EACH(dots[0][t], init + t);
+        dots[1][t] = dots[0][t];
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++, values += 64) {
+        const __m256i w[2] = {load_256(values), load_256(values + 32)};
+#pragma GCC unroll 4
+        for (int t = 0; t < NT; t++) {
+            __m256i x;
+            LOAD_EACH(x, q + (size_t)(i / 2) * stride + 8 * t + i % 2 * 4);
+#pragma GCC unroll 2
+            for (int side = 0; side < 2; side++) {
+                __m256i two;
+                ADD_PAIRS(two, w[side], x);
+                ADD_32(dots[side][t], two);
+            }
+        }
+    }
+}
+
 /* Dot products of a group from quad k0 on, or of a half: dots[side][token], from their starts.
  * Quads of x are `stride` bytes apart. */
 INLINE void half_dots(const int NT, const struct packed f, const uint8_t *values, const int k0,
                       const int8_t *q, size_t stride, const int32_t *init,
                       __m256i dots[2][TILE_TOKENS])
 {
+    if (f.ready && is_wide(f)) {
+        word_dots(NT, values, q, stride, init, dots);
+        return;
+    }
     const int quads = 8 / f.halves, most = quads_in_16(f), span = most < quads ? most : quads;
     const __m256i ones = _mm256_set1_epi16(1);
     q += (size_t)k0 * stride;
@@ -136,6 +167,7 @@ void kernels_fill_avx2_mul(struct kernels *k)
     k->mul8 = mul8;
     k->mul16 = mul16;
     k->unpack = unpack;
+    k->wide_bytes = WIDE_BYTES;
     k->put = put;
 }
 #endif

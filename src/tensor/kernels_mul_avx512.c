@@ -380,6 +380,7 @@ void kernels_fill_avx512_mul(struct kernels *k)
     k->mul16 = mul16;
     k->asks = true;
     k->unpack = unpack;
+    k->wide_bytes = 1;
     k->put = put;
 }
 #endif

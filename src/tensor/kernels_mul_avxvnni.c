@@ -2,7 +2,7 @@
 #if defined(__x86_64__)
 #include "tensor/kernels_x86.h"
 
-enum { WIDE_OFFSET = 128, READY_OWN = false, TILE_TOKENS = 4 };
+enum { WIDE_OFFSET = 128, WIDE_BYTES = 1, READY_OWN = false, TILE_TOKENS = 4 };
 #include "tensor/kernels_packed_256.h"
 
 /* One line of assembly each, as in kernels_mul_avx512.c. */
@@ -50,6 +50,7 @@ void kernels_fill_avxvnni_mul(struct kernels *k)
 {
     k->mul_few = mul_few;
     k->unpack = unpack;
+    k->wide_bytes = WIDE_BYTES;
     k->mul8 = mul8;
     k->mul16 = mul16;
 }

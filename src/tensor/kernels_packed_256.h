@@ -1,6 +1,7 @@
 /* How packed strips are read in 256-bit registers: what kernels_mul_avx2.c and
  * kernels_mul_avxvnni.c share. They define before including it:
  *   WIDE_OFFSET  what values of 8 bits and levels of IQ4 are read with above v: 128, or 0 (signed)
+ *   WIDE_BYTES   kernels.wide_bytes: those are ready in 8 bits or, as v, in 16
  *   READY_OWN    `unpack` leaves values of up to 6 bits as the file has them, not as v + 128
  * A register holds 8 rows of 4 columns. Layouts and the definition are in kernels.h. */
 #ifndef HEARTH_TENSOR_KERNELS_PACKED_256_H
@@ -102,6 +103,21 @@ INLINE size_t group_factor_bytes(const struct packed f)
     return (size_t)(f.halves * (f.has_min ? 2 : 1) * each * STRIP_ROWS);
 }
 
+/* Values of 16 rows' quad as int16, pairs of columns of all rows. */
+INLINE void put_words(const struct packed f, const uint8_t *group, const int k, uint8_t *to)
+{
+#pragma GCC unroll 2
+    for (int side = 0; side < 2; side++, to += 32) {
+        const __m256i quad = load_quad(f, group, k, side);
+        __m256 a = _mm256_castsi256_ps(_mm256_cvtepi8_epi16(_mm256_castsi256_si128(quad)));
+        __m256 b = _mm256_castsi256_ps(_mm256_cvtepi8_epi16(_mm256_extracti128_si256(quad, 1)));
+        __m256d low = _mm256_castps_pd(_mm256_shuffle_ps(a, b, 0x88));
+        __m256d high = _mm256_castps_pd(_mm256_shuffle_ps(a, b, 0xdd));
+        _mm256_store_pd((double *)(void *)to, _mm256_permute4x64_pd(low, 0xd8));
+        _mm256_store_pd((double *)(void *)(to + 64), _mm256_permute4x64_pd(high, 0xd8));
+    }
+}
+
 /* Groups of a strip for mul8. */
 INLINE void unpack_strip(const struct packed f, const struct strip *w, size_t groups,
                          uint8_t *values, float *factors)
@@ -110,11 +126,16 @@ INLINE void unpack_strip(const struct packed f, const struct strip *w, size_t gr
     const int own = f.super && f.has_min ? 0 : 1 << (f.bits - 1);
     const int offset = f.table ? 128 - WIDE_OFFSET : READY_OWN ? 0 : 128 - own;
     const __m256i bias = _mm256_set1_epi8((char)offset);
-    const int quads = f.bits < 8 ? 16 : 0, n = f.halves * (f.has_min ? 2 : 1);
+    const bool words = WIDE_BYTES == 2 && is_wide(f);
+    const int quads = f.bits < 8 && !words ? 16 : 0, n = f.halves * (f.has_min ? 2 : 1);
     for (size_t g = 0; g < groups; g++, v += f.bits * 64) {
         if (g % SUPER_GROUPS == 0) {
             units = packed;
             packed += unit_bytes(f);
+        }
+#pragma GCC unroll 8
+        for (int k = 0; words && k < 8; k++, values += 128) {
+            put_words(f, v, k, values);
         }
 #pragma GCC unroll 16
         for (int i = 0; i < quads; i++, values += 32) {

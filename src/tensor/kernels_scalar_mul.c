@@ -244,6 +244,7 @@ void kernels_fill_scalar_mul(struct kernels *k)
     k->quant8_panel = quant8_panel;
     k->quant16 = quant16;
     k->few = 8;
+    k->wide_bytes = 1;
     k->mul_few = mul_few;
     k->mul8 = mul8;
     k->mul16 = mul16;

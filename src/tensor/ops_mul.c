@@ -285,6 +285,12 @@ struct unpacked {
     _Alignas(64) float factors[2][STEP_GROUPS * 4 * STRIP_ROWS];
 };
 
+/* Of a value made ready for mul8. */
+static size_t wide_bytes(const struct mat_form *form)
+{
+    return form->bits == 8 || form->table ? (size_t)kernels()->wide_bytes : 1;
+}
+
 /* Groups [g, g + n) of strips, as they are for 16 bits. */
 static void ready_pair(const struct product *p, size_t strip, int n_strips, size_t g, size_t n,
                        struct unpacked *room, struct strip *w)
@@ -294,7 +300,7 @@ static void ready_pair(const struct product *p, size_t strip, int n_strips, size
         w[s] = strip_at(p, strip + (size_t)s, g);
         if (form->bits != 16) {
             kernels()->unpack(&w[s], form, n, room->values[s], room->factors[s]);
-            w[s].values = form->bits == 8 ? w[s].values : room->values[s];
+            w[s].values = form->bits == 8 && wide_bytes(form) == 1 ? w[s].values : room->values[s];
             w[s].factors = (const uint8_t *)room->factors[s];
         }
     }
@@ -306,7 +312,9 @@ static size_t step_groups(const struct product *p, bool one_panel)
     if (p->m->form.bits == 16) {
         return one_panel ? p->groups : I16_BLOCK / GROUP;
     }
-    size_t block = p->m->form.super ? SUPER_GROUPS : 1, most = STEP_GROUPS / block * block;
+    size_t block = p->m->form.super ? SUPER_GROUPS : 1,
+           most = STEP_GROUPS / wide_bytes(&p->m->form);
+    most -= most % block;
     size_t steps = (p->groups + most - 1) / most;
     return ((p->groups + steps - 1) / steps + block - 1) / block * block;
 }

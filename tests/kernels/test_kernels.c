@@ -132,12 +132,19 @@ static bool few_bits(const struct mat_form *form)
     return form->bits != 16;
 }
 
+/* Whether `unpack` leaves values where they are. */
+static bool stays(const struct kernels *k, const struct mat_form *form)
+{
+    return form->bits == 8 && k->wide_bytes == 1;
+}
+
 /* All of the columns, in two steps if the split is not their number. */
 static void product(const struct kernels *k, const struct strip *w, int n_strips,
                     const struct mat_form *form, const struct act_panel *x, size_t split,
                     float *out)
 {
-    uint8_t *bytes = allocate(2 * x->groups * GROUP * STRIP_ROWS);
+    size_t strip = x->groups * GROUP * STRIP_ROWS * (size_t)k->wide_bytes;
+    uint8_t *bytes = allocate(2 * strip);
     float *floats = allocate(2 * x->groups * 4 * STRIP_ROWS * sizeof *floats);
     for (size_t g = 0, n = split; g < x->groups; g += n, n = x->groups - split) {
         struct strip at[2] = {{.next = w[0].values, .next_bytes = 64 * split - 1}};
@@ -146,11 +153,11 @@ static void product(const struct kernels *k, const struct strip *w, int n_strips
         for (size_t s = 0; s < 2; s++) {
             at[s].values = w[s].values + strip_value_bytes(form, g);
             at[s].factors = w[s].factors + strip_factor_bytes(form, g);
-            uint8_t *values = bytes + s * x->groups * GROUP * STRIP_ROWS;
+            uint8_t *values = bytes + s * strip;
             float *factors = floats + s * x->groups * 4 * STRIP_ROWS;
             if (few_bits(form)) {
                 k->unpack(&at[s], form, n, values, factors);
-                at[s].values = form->bits == 8 ? at[s].values : values;
+                at[s].values = stays(k, form) ? at[s].values : values;
                 at[s].factors = (const uint8_t *)factors;
             }
         }
@@ -177,7 +184,8 @@ static void check_few(const struct mat_form *form, const struct strip *w, const 
 static void check_unpack(const struct mat_form *form, const struct strip *w,
                          const struct act_panel *p)
 {
-    size_t bytes = p->groups * GROUP * STRIP_ROWS, n = p->groups * group_factors(form) * STRIP_ROWS;
+    size_t bytes = 2 * p->groups * GROUP * STRIP_ROWS,
+           n = p->groups * group_factors(form) * STRIP_ROWS;
     uint8_t *a = allocate(bytes), *b = allocate(bytes); /* values are in a form of their own */
     float *fa = allocate(n * sizeof *fa), *fb = allocate(n * sizeof *fb);
     scalar->unpack(w, form, p->groups, a, fa);
@@ -186,7 +194,8 @@ static void check_unpack(const struct mat_form *form, const struct strip *w,
           form->bits, form->halves, form->has_min, form->super);
     /* unpacked and direct products agree */
     _Alignas(64) float want[PANEL_TOKENS * 32], got[PANEL_TOKENS * 32];
-    struct strip u = {.values = form->bits == 8 ? w->values : b, .factors = (const uint8_t *)fb};
+    struct strip u = {.values = stays(tested, form) ? w->values : b,
+                      .factors = (const uint8_t *)fb};
     scalar->mul_few(w, form, p, want);
     tested->mul8(&u, 1, form, p, false, got);
     for (int t = 0; t < p->nt; t++) {
@@ -531,10 +540,10 @@ static void run_product(void *ctx)
 
 static struct strip ready_strip(const struct mat_form *form, const struct strip *w, size_t groups)
 {
-    uint8_t *values = allocate(groups * GROUP * STRIP_ROWS);
+    uint8_t *values = allocate(2 * groups * GROUP * STRIP_ROWS);
     float *factors = allocate(groups * 4 * STRIP_ROWS * sizeof *factors);
     tested->unpack(w, form, groups, values, factors);
-    if (form->bits == 8) {
+    if (stays(tested, form)) {
         memcpy(values, w->values, groups * GROUP * STRIP_ROWS);
     }
     return (struct strip){.values = values, .factors = (const uint8_t *)factors};
