@@ -100,6 +100,29 @@ INLINE void starts(const int32_t *init, size_t nt, const int shift, const bool z
     }
 }
 
+/* Bytes of a packed group, with its share of what stands once in a super-block. */
+INLINE size_t group_bytes(const struct packed f)
+{
+    return (size_t)f.bits * 64 + group_factor_bytes(f) + unit_bytes(f) / SUPER_GROUPS;
+}
+
+/* What is asked for in a packed group: its share of the next strip, and near lines; why is told in
+ * kernels_few_avx512.c. */
+INLINE void ask(const struct packed f, const uint8_t *far, const uint8_t *v, const uint8_t *factors)
+{
+    enum { NEAR = 2048, NEAR_FACTORS = 512 };
+    const int lines = (int)((group_bytes(f) + 63) / 64);
+#pragma GCC unroll 8
+    for (int k = 0; k < lines; k++) {
+        _mm_prefetch((const char *)far + k * 64, _MM_HINT_T1);
+    }
+#pragma GCC unroll 8
+    for (int k = 0; k < f.bits; k++) {
+        _mm_prefetch((const char *)v + NEAR + k * 64, _MM_HINT_T0);
+    }
+    _mm_prefetch((const char *)factors + NEAR_FACTORS, _MM_HINT_T0);
+}
+
 /* A panel of nt tokens times strips. */
 INLINE void tiles(const size_t nt, const struct packed f, const struct strip *w, int n_strips,
                   const int shift, const bool zero, const struct act_panel *x, bool add, float *out)
@@ -107,6 +130,7 @@ INLINE void tiles(const size_t nt, const struct packed f, const struct strip *w,
     const struct act_panel p = {.nt = (int)nt, .bytes = x->bytes, .halves = x->halves};
     const size_t value_bytes = ready_bytes(f);
     const ptrdiff_t next = x->next ? x->next - x->bytes : 0;
+    const uint8_t *far = w->next ? w->next : w->values; /* one strip, if packed */
     size_t factors_at = 0, units_at = 0;
     for (size_t t = 0; !add && t < nt; t++) {
         memset(out + t * 32, 0, (size_t)n_strips * STRIP_ROWS * sizeof *out);
@@ -136,11 +160,8 @@ INLINE void tiles(const size_t nt, const struct packed f, const struct strip *w,
             const uint8_t *v = w[s].values + g * value_bytes, *factors = w[s].factors + factors_at;
             const uint8_t *units = w[s].factors + units_at;
             if (!f.ready) {
-                _mm_prefetch((const char *)factors + 2048, _MM_HINT_T0);
-#pragma GCC unroll 8
-                for (int k = 0; k < f.bits; k++) {
-                    _mm_prefetch((const char *)v + 2048 + k * 64, _MM_HINT_T0);
-                }
+                ask(f, far, v, factors);
+                far += group_bytes(f);
             }
             size_t t = 0;
 #pragma GCC unroll 1
