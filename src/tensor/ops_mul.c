@@ -10,7 +10,10 @@
  *
  * Rejected: blocks of 16 strips in the second-level cache with whole panels streamed past them: the
  * panels of 512 tokens do not fit beside them and a panel of 2,048 columns does not fit the first
- * level. */
+ * level. Blocks of twice the second-level cache, its panels read from the third: a matrix of 8,192
+ * columns alone gains 4 to 5 %, a 1B model with both threads lost up to 8 %. Four panels in one
+ * call of a kernel that puts its sums from registers into y: 0 to 0.8 % of a product, since the
+ * 2.6 % that y costs are its cache lines. Unpacking without prefetches: no difference. */
 #include "tensor/encoder.h"
 #include "tensor/pack.h"
 
