@@ -5,6 +5,7 @@
 #include "base/sys.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -88,10 +89,17 @@ const struct kernels *kernels_level(int i)
     return i < n_levels ? &levels[i] : NULL;
 }
 
+/* Called for every tile: a load once it is known, instead of pthread_once. */
 const struct kernels *kernels(void)
 {
-    (void)pthread_once(&levels_once, fill_levels);
-    return &levels[n_levels - 1];
+    static const struct kernels *_Atomic best;
+    const struct kernels *k = atomic_load_explicit(&best, memory_order_acquire);
+    if (!k) {
+        (void)pthread_once(&levels_once, fill_levels);
+        k = &levels[n_levels - 1];
+        atomic_store_explicit(&best, k, memory_order_release);
+    }
+    return k;
 }
 
 const char *ops_isa(void)
