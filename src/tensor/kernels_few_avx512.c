@@ -12,9 +12,13 @@
  *
  * The number of tokens is a constant of each instance, so that a panel is read at constant offsets:
  * from the cache two tokens of Q6_K go at 38 GB/s for 31, eight at 15. Rejected: high nibbles that
- * are not shifted but sixteen times as large (the same speed). Up to two panels are better off here
- * than unpacked for mul8 (see ops_mul.c): of a 1B model in Q4_K_M 8 tokens 215 a second for 150, 16
- * tokens 260 for 228. */
+ * are not shifted but sixteen times as large (the same speed). One panel is better off here than
+ * unpacked for mul8 (8 tokens of 12 layers of a 1B model in Q4_K on two cores 21.6 ms for 29.8),
+ * two are as well off (12 tokens 33.5 for 32.0, 16 tokens 37.6 for 37.6), three are not (see
+ * ops_mul.c). Rejected: tiles of two packed strips and a panel, unpacked in registers, 115 cycles a
+ * pair of groups in Q4_K by measure and 108 by count, beside mul8's 100 and 38 once for unpacking:
+ * 8 tokens 22.7 ms, 16 37.0, 24 51.0, which is within 3 % of the better of the two except at 12
+ * (29.6), for as many instances again. */
 #if defined(__x86_64__)
 #include "tensor/kernels_mul_512.h"
 #include "tensor/kernels_x86.h"
