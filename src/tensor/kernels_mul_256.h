@@ -2,7 +2,9 @@
  * kernels_mul_avxvnni.c, which define half_dots, EACH_READY and ready_bits before including it.
  *
  * A tile is the 16 rows of a strip (two registers) by up to 4 tokens: 8 accumulators and their
- * operands fit 16 registers. Float sums live in the output. */
+ * operands fit 16 registers. Float sums live in the output. The loops over strips and tokens are
+ * inside that over groups, so that the starts of accumulators (and widened activations) are made
+ * once for all of a group's tiles. */
 #include <string.h>
 
 /* Dot products of NT tokens and 16 rows to the float sums at out; scales of both sides. dots hold

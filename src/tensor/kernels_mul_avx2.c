@@ -1,8 +1,17 @@
 /* Products of packed integers with AVX2.
  *
- * vpmaddubsw adds two products of an unsigned and a signed byte in 16 bits and saturates: bytes up
- * to 255 would overflow silently. Up to 6 bits cannot (2 * 63 * 127); wider values go in as
- * magnitudes (at most 128: 2 * 128 * 127 < 2^15) with their sign moved to the activation. */
+ * vpmaddubsw adds two products of an unsigned and a signed byte in 16 bits, and saturates. Weights
+ * of up to 6 bits are small enough that several such sums can be added up in 16 bits before
+ * vpmaddwd brings them to 32 (quads_in_16): with 4 bits 8 + 7 + 1 + 1 operations for 256 products
+ * and 2 or 3 to scale them, 19 or 20 where one vpmaddwd and vpaddd for each takes 26 or 27. Three
+ * ports do a third of that in cycles at best, 6.3 and 6.7; Golden Cove does the bare sequence in
+ * 6.7 and 7.1, and a tile takes 7.3 and 8.0. Weights have to be in their own range 0 .. 2^bits - 1
+ * for it; what that is above v is taken off where an accumulator starts.
+ *
+ * Wider values (8 bits, levels of IQ4) are multiplied as int16 by widened activations: 16 vpmaddwd
+ * and vpaddd. Rejected: two products of nibbles each (36 operations for 34); for many tokens also
+ * magnitudes with the sign moved to the activation (at most 128: 2 * 128 * 127 < 2^15; 38, 28 of
+ * them on two ports), which is what a few tokens take, since it needs no unpacking. */
 #if defined(__x86_64__)
 #include "tensor/kernels_x86.h"
 

@@ -16,12 +16,13 @@ INLINE void half_dots(const int NT, const struct packed f, const uint8_t *values
                       const int8_t *q, size_t stride, const int32_t *init,
                       __m256i dots[2][TILE_TOKENS])
 {
+    const int end = k0 + 8 / f.halves;
 #pragma GCC unroll 4
     for (int t = 0; t < NT; t++) {
         dots[0][t] = dots[1][t] = broadcast(init + t);
     }
 #pragma GCC unroll 8
-    for (int k = k0; k < k0 + 8 / f.halves; k++) {
+    for (int k = k0; k < end; k++) {
         const __m256i w0 = load_quad(f, values, k, 0), w1 = load_quad(f, values, k, 1);
 #pragma GCC unroll 4
         for (int t = 0; t < NT; t++) {

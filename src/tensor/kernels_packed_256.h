@@ -49,7 +49,7 @@ INLINE __m256i load_quad(const struct packed f, const uint8_t *group, const int 
     const uint8_t *plane = group + side * 32;
     if (f.bits == 8 || f.ready) {
         __m256i v = load_256(plane + k * 64);
-        return WIDE_OFFSET || f.bits < 8 ? v : _mm256_xor_si256(v, _mm256_set1_epi8(-128));
+        return WIDE_OFFSET != 0 || f.bits < 8 ? v : _mm256_xor_si256(v, _mm256_set1_epi8(-128));
     }
     __m256i w = _mm256_setzero_si256();
     int pos = 0;
