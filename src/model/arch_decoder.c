@@ -36,6 +36,12 @@ static enum status load_block(struct loader *l, int64_t i)
         (s = load_proj(l, down[0], down, &d, 1, hp->d_ff, &b->down))) {
         return s;
     }
+    for (int k = 0; k < b->qkv.n_mats; k++) {
+        b->qkv.mats[k].has_outliers = true;
+    }
+    for (int k = 0; k < b->up.n_mats; k++) {
+        b->up.mats[k].has_outliers = true;
+    }
     if (!(traits & ARCH_QK_NORM)) {
         return OK;
     }

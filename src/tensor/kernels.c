@@ -43,6 +43,7 @@ static void fill_levels(void)
         kernels_fill_avx2_attn(k);
         kernels_fill_avx2_mul(k);
         kernels_fill_avx2_quant(k);
+        kernels_fill_avx2_outliers(k);
         kernels_fill_avx2_probe(k);
         kernels_fill_avx2_enc(k);
         kernels_fill_avx2_enc_attn(k);
@@ -61,6 +62,7 @@ static void fill_levels(void)
         kernels_fill_avx512_mul(k);
         kernels_fill_avx512_quant(k);
         kernels_fill_avx512_few(k);
+        kernels_fill_avx512_outliers(k);
         kernels_fill_avx512_probe(k);
         kernels_fill_avx512_enc(k);
         kernels_fill_avx512_enc_attn(k);
@@ -72,6 +74,7 @@ static void fill_levels(void)
         kernels_fill_neon(k);
         kernels_fill_neon_attn(k);
         kernels_fill_neon_mul(k);
+        kernels_fill_neon_outliers(k);
         kernels_fill_neon_probe(k);
         kernels_fill_neon_enc(k);
     }

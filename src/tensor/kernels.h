@@ -137,6 +137,23 @@ static inline struct act_group act_group(const struct act_panel *p, size_t g)
 #define ACC_BIAS 12582912.0f
 enum { ACC_BIAS_BITS = 0x4b400000 };
 
+/* A row that comes from a norm has a few columns, for most tokens the same ones, that are ten times
+ * as large as the others. In int8 they would leave their 31 neighbours a tenth of the steps: three
+ * quarters of all that rounding costs. So they are taken out of the row, to be multiplied as
+ * floats; the definition for one row x[n]:
+ *   lanes[i mod 16] += x_i * x_i in the order of i; sum: the tree lanes[i] + lanes[i + n] for n =
+ * 8, 4, 2, 1; the columns with x_i * x_i > sum * (OUTLIER^2 / n), at most the first MOST_OUTLIERS
+ *     of them, are noted and become 0
+ * and after the groups of a product, column by column: F = fl(F + fl(x * w)) with
+ * w = fl(fl(scale * v) + min). Perplexity is 0.002 nats from that of float activations without
+ * this, 0.0009 with it; of a row of 576 columns it concerns one on average. */
+enum { OUTLIER = 8, MOST_OUTLIERS = 15, NO_OUTLIER = -1 };
+struct outliers {
+    _Alignas(64) int32_t n;
+    int32_t col[MOST_OUTLIERS]; /* ascending; NO_OUTLIER and 0 from n on */
+    float x[MOST_OUTLIERS];
+};
+
 struct strip {
     const uint8_t *values;
     const uint8_t *factors;
@@ -180,6 +197,12 @@ struct kernels {
     int wide_bytes;
     void (*unpack)(const struct strip *w, const struct mat_form *form, size_t groups,
                    uint8_t *values, float *factors);
+    void (*take_outliers)(float *x, size_t n, struct outliers *out);
+    /* w of a column of a packed strip (at its start), before the row's unit. */
+    void (*column)(const struct strip *w, const struct mat_form *form, size_t c, float out[16]);
+    /* Adds to the tile [n][32] what the outliers of n tokens add; columns: [cols][32], and zeros at
+     * NO_OUTLIER, so that tokens of a panel can be added up side by side. */
+    void (*add_outliers)(const struct outliers *o, size_t n, const float *columns, float *tile);
     float (*dot_f32)(const float *a, const float *b, size_t n);
     int32_t (*dot_i8)(const int8_t *a, const int8_t *b, size_t n);
     void (*scan_i8)(const int8_t *query, const int8_t *rows, size_t n, size_t d, int32_t *out);

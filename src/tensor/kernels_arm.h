@@ -8,6 +8,7 @@
 void kernels_fill_neon(struct kernels *k);
 void kernels_fill_neon_attn(struct kernels *k);
 void kernels_fill_neon_mul(struct kernels *k);
+void kernels_fill_neon_outliers(struct kernels *k);
 void kernels_fill_neon_probe(struct kernels *k);
 void kernels_fill_dotprod_mul(struct kernels *k); /* the processor must have SDOT */
 void kernels_fill_dotprod_probe(struct kernels *k);

@@ -224,6 +224,51 @@ static void unpack(const struct strip *w, const struct mat_form *form, size_t gr
     }
 }
 
+static void take_outliers(float *x, size_t n, struct outliers *out)
+{
+    float lanes[16] = {0};
+    for (size_t i = 0; i < n; i++) {
+        lanes[i % 16] += x[i] * x[i];
+    }
+    for (size_t half = 8; half; half /= 2) {
+        for (size_t i = 0; i < half; i++) {
+            lanes[i] += lanes[i + half];
+        }
+    }
+    float limit = lanes[0] * ((float)(OUTLIER * OUTLIER) / (float)n);
+    outliers_clear(out);
+    for (size_t i = 0; i < n && out->n < MOST_OUTLIERS; i++) {
+        if (x[i] * x[i] > limit) {
+            out->col[out->n] = (int32_t)i;
+            out->x[out->n++] = x[i];
+            x[i] = 0;
+        }
+    }
+}
+
+static void column(const struct strip *w, const struct mat_form *form, size_t c, float out[16])
+{
+    size_t halves = (size_t)form->halves, g = c / GROUP, h = c % GROUP / (GROUP / halves);
+    for (size_t r = 0; r < STRIP_ROWS; r++) {
+        int v = value_of(form, packed_value(w->values, form->bits, c, r));
+        out[r] = (float)v * factor_of(w, form, g, h, r);
+        if (form->has_min) {
+            out[r] += factor_of(w, form, g, halves + h, r);
+        }
+    }
+}
+
+static void add_outliers(const struct outliers *o, size_t n, const float *columns, float *tile)
+{
+    for (size_t t = 0; t < n; t++) {
+        for (int32_t i = 0; i < o[t].n; i++) {
+            for (size_t r = 0; r < 2 * STRIP_ROWS; r++) {
+                tile[t * 32 + r] += o[t].x[i] * columns[(size_t)o[t].col[i] * 32 + r];
+            }
+        }
+    }
+}
+
 static void put(const float *tile, int n, unsigned how, const float *unit, size_t width, float *y,
                 size_t ldy)
 {
@@ -249,5 +294,8 @@ void kernels_fill_scalar_mul(struct kernels *k)
     k->mul8 = mul8;
     k->mul16 = mul16;
     k->unpack = unpack;
+    k->take_outliers = take_outliers;
+    k->column = column;
+    k->add_outliers = add_outliers;
     k->put = put;
 }

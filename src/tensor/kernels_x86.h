@@ -8,6 +8,7 @@
 void kernels_fill_avx2(struct kernels *k);
 void kernels_fill_avx2_attn(struct kernels *k);
 void kernels_fill_avx2_mul(struct kernels *k);
+void kernels_fill_avx2_outliers(struct kernels *k);
 void kernels_fill_avx2_probe(struct kernels *k);
 void kernels_fill_avx2_quant(struct kernels *k);
 void kernels_fill_avxvnni_attn(struct kernels *k);
@@ -18,6 +19,7 @@ void kernels_fill_avx512_quant(struct kernels *k);
 void kernels_fill_avx512_attn(struct kernels *k);
 void kernels_fill_avx512_few(struct kernels *k);
 void kernels_fill_avx512_mul(struct kernels *k);
+void kernels_fill_avx512_outliers(struct kernels *k);
 void kernels_fill_avx512_probe(struct kernels *k);
 
 #endif

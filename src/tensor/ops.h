@@ -56,6 +56,8 @@ struct mat {
     struct mat_home *home;  /* that `packed` belongs to; NULL: owned */
     const struct mat *next; /* see mat_follow */
     bool next_is_gate_up;
+    bool has_outliers; /* set after mat_init: rows from op_norm_act have columns far larger than the
+                        * others, which are multiplied as floats (kernels.h) */
 };
 
 /* Memory for packed weights that outlives the mats in it, such as a file of them. */
@@ -97,6 +99,7 @@ struct act {
     int64_t max_n, max_d;
     struct act_rows *rows; /* owned, one per worker */
     void *quant;           /* owned, layout private to tensor/ */
+    void *outliers;        /* of the rows; in quant */
     size_t quant_bytes;
 };
 MUST_CHECK enum status act_init(struct act *a, const struct team *team, int64_t max_n,

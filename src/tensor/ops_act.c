@@ -12,23 +12,45 @@
 
 enum { OWN_VALUES = 8192 }; /* rows times columns that a worker prepares for itself */
 
+static size_t padded(size_t bytes)
+{
+    return (bytes + 63) & ~(size_t)63;
+}
+
+/* What a worker has for itself: see struct act_rows. */
 static size_t own_bytes(int64_t max_d)
 {
     size_t groups = OWN_VALUES / GROUP + PANEL_TOKENS; /* each row may end in a part of a group */
-    size_t row = ((size_t)max_d * sizeof(float) + 63) & ~(size_t)63;
-    return act_panel_bytes(groups, 2) + row; /* 2: MUL_FINE */
+    size_t d = (size_t)max_d;
+    return padded(d * sizeof(float)) + (d + 1) * 2 * STRIP_ROWS * sizeof(float) +
+           padded((d + 1) * sizeof(uint64_t)) + PANEL_TOKENS * sizeof(struct outliers) +
+           act_panel_bytes(groups, 2); /* 2: MUL_FINE */
+}
+
+static void place_own(struct act_rows *r, uint8_t *at, size_t d)
+{
+    r->row = (float *)(void *)at;
+    at += padded(d * sizeof(float));
+    r->columns = (float *)(void *)at + 2 * STRIP_ROWS; /* zeros before them: NO_OUTLIER */
+    at += (d + 1) * 2 * STRIP_ROWS * sizeof(float);
+    r->at = (uint64_t *)(void *)at + 1;
+    at += padded((d + 1) * sizeof(uint64_t));
+    r->own_outliers = (struct outliers *)(void *)at;
+    r->own = at + PANEL_TOKENS * sizeof(struct outliers);
+    r->pair = 0;
 }
 
 enum status act_init(struct act *a, const struct team *team, int64_t max_n, int64_t max_d,
                      struct err *e)
 {
     size_t groups = ((size_t)max_d + GROUP - 1) / GROUP, workers = (size_t)team_size(team);
-    size_t bytes = 0, own = own_bytes(max_d), all;
+    size_t bytes = 0, own = own_bytes(max_d), all, lists;
     struct act r = {.max_n = max_n, .max_d = max_d};
     /* Twice the tokens, for MUL_FINE. */
     if (size_mul((2 * (size_t)max_n + PANEL_TOKENS - 1) / PANEL_TOKENS,
                  act_panel_bytes(groups, PANEL_TOKENS), &bytes) &&
-        size_mul(workers, own, &all) && size_add(all, bytes, &all)) {
+        size_mul((size_t)max_n, sizeof(struct outliers), &lists) && size_mul(workers, own, &all) &&
+        size_add(all, bytes, &all) && size_add(all, lists, &all)) {
         r.quant = mem_large(all, 1);
         r.quant_bytes = all;
         r.rows = mem_aligned(workers, sizeof *r.rows);
@@ -39,9 +61,9 @@ enum status act_init(struct act *a, const struct team *team, int64_t max_n, int6
                        (long long)max_n, (long long)max_d);
     }
     for (size_t i = 0; i < workers; i++) {
-        r.rows[i].row = (float *)(void *)((uint8_t *)r.quant + bytes + i * own);
-        r.rows[i].own = (uint8_t *)(r.rows[i].row + (((size_t)max_d + 15) & ~(size_t)15));
+        place_own(&r.rows[i], (uint8_t *)r.quant + bytes + i * own, (size_t)max_d);
     }
+    r.outliers = (uint8_t *)r.quant + bytes + workers * own;
     *a = r;
     return OK;
 }
@@ -63,6 +85,7 @@ struct act act_part(const struct act *a, const struct worker *w, int64_t first)
     panels = (panels + PANEL_TOKENS - 1) / PANEL_TOKENS;
     r.quant = (uint8_t *)a->quant + panels * act_panel_bytes(groups, PANEL_TOKENS);
     r.quant_bytes = 0;
+    r.outliers = (struct outliers *)a->outliers + first;
     return r;
 }
 
@@ -120,7 +143,7 @@ void act_put_panel(const struct act_rows *r, const struct mat *m, size_t i, size
 }
 
 struct act_rows *act_begin(const struct worker *w, const struct act *a, const float *x, int64_t n,
-                           const struct mat *m, bool own)
+                           const struct mat *m, bool own, bool outliers)
 {
     assert(n <= a->max_n && m->cols <= a->max_d);
     struct act_rows *r = &a->rows[w->index];
@@ -128,14 +151,20 @@ struct act_rows *act_begin(const struct worker *w, const struct act *a, const fl
     r->n = n;
     r->d = m->cols;
     r->panels = own ? r->own : a->quant;
+    r->outliers = !outliers ? NULL : own ? r->own_outliers : a->outliers;
     return r;
+}
+
+static bool takes_outliers(const struct mat *m)
+{
+    return m->has_outliers && m->form.bits && m->form.bits < 16 && !m->form.fine;
 }
 
 bool act_serves(const struct mat *m, const struct mat *other)
 {
     bool words = m->form.bits == 16, bytes = m->form.bits && !words;
     return words == (other->form.bits == 16) && bytes == (other->form.bits && !words) &&
-           m->form.fine == other->form.fine;
+           m->form.fine == other->form.fine && takes_outliers(m) == takes_outliers(other);
 }
 
 static bool wants_own(const struct worker *w, const struct mat *m, int64_t n)
@@ -148,7 +177,7 @@ void op_act(const struct worker *w, struct act *a, const float *x, int64_t n, in
 {
     assert(d == m->cols);
     bool own = wants_own(w, m, n);
-    const struct act_rows *r = act_begin(w, a, x, n, m, own);
+    const struct act_rows *r = act_begin(w, a, x, n, m, own, false);
     if (!m->form.bits) {
         return;
     }
@@ -180,7 +209,11 @@ static void norm_panels(const struct worker *w, const struct act_rows *r, const 
     for (size_t i = first; i < last; i++) {
         size_t begin = panel_begin(all, i), end = panel_begin(all, i + 1);
         for (size_t t = begin; t < end; t++) {
-            kernels()->rmsnorm(x + t * cols, gain, eps, cols, rows + (t - begin) * cols);
+            float *row = rows + (t - begin) * cols;
+            kernels()->rmsnorm(x + t * cols, gain, eps, cols, row);
+            if (r->outliers) {
+                kernels()->take_outliers(row, cols, &r->outliers[t]);
+            }
         }
         act_put_panel(r, m, i, 0, rows, cols, cols);
     }
@@ -191,7 +224,8 @@ void op_norm_act(const struct worker *w, struct act *a, const float *x, const fl
 {
     assert(d == m->cols);
     bool exact = !m->form.bits, own = wants_own(w, m, n) && !exact;
-    const struct act_rows *r = act_begin(w, a, y, n, m, own);
+    bool outliers = takes_outliers(m);
+    const struct act_rows *r = act_begin(w, a, y, n, m, own, outliers);
     struct panels all = panels_of(m, n);
     size_t first = 0, last = (size_t)n, cols = (size_t)d;
     bool room = w->scratch_bytes >= PANEL_TOKENS * cols * sizeof(float);
@@ -206,6 +240,9 @@ void op_norm_act(const struct worker *w, struct act *a, const float *x, const fl
     for (size_t i = first; i < last; i++) {
         float *to = exact ? y + i * cols : r->row;
         kernels()->rmsnorm(x + i * cols, gain, eps, cols, to);
+        if (outliers) {
+            kernels()->take_outliers(to, cols, &r->outliers[i]);
+        }
         if (!exact) {
             act_put(r, m, i, 0, to, cols);
         }

@@ -186,7 +186,7 @@ static void mul_exact(const struct worker *w, const struct mat *m, const struct 
 /* What one worker needs for the strips of a product. */
 struct product {
     const struct mat *m;
-    const struct act_rows *a;
+    struct act_rows *a;
     const float *units;
     size_t groups, strip_bytes, value_bytes;
     struct panels panels;
@@ -204,10 +204,49 @@ static struct strip strip_at(const struct product *p, size_t strip, size_t g)
                           .factors = at + p->value_bytes + strip_factor_bytes(form, g)};
 }
 
+static void read_column(const struct product *p, size_t strip, int n_strips, size_t c)
+{
+    float *to = p->a->columns + c * 2 * STRIP_ROWS;
+    for (int s = 0; s < n_strips; s++, to += STRIP_ROWS) {
+        struct strip w = strip_at(p, strip + (size_t)s, 0);
+        kernels()->column(&w, &p->m->form, c, to);
+    }
+    p->a->at[c] = p->a->pair;
+}
+
+/* Adds to a tile what its tokens' outliers add. Columns are read once for each pair of strips. */
+static void add_outliers(const struct product *p, size_t strip, int n_strips, size_t token, int n,
+                         float *tile)
+{
+    struct act_rows *a = p->a;
+    const struct outliers *o = a->outliers + token;
+    const int32_t most = outliers_most(o, (size_t)n);
+    for (int32_t i = 0; i < most; i++) {
+        for (int t = 0; t < n; t++) {
+            if (a->at[o[t].col[i]] != a->pair) {
+                read_column(p, strip, n_strips, (size_t)o[t].col[i]);
+            }
+        }
+    }
+    if (most) {
+        kernels()->add_outliers(o, (size_t)n, a->columns, tile);
+    }
+}
+
+/* What is read from here on is of another pair of strips. */
+static void next_pair(struct act_rows *a)
+{
+    a->pair++;
+    a->at[NO_OUTLIER] = a->pair;
+}
+
 /* Scales a tile's rows by their units and puts them into y, from row `token` on. */
 static void put_tile(const struct product *p, size_t strip, int n_strips, size_t token, int n,
-                     const float *tile)
+                     float *tile)
 {
+    if (p->a->outliers) {
+        add_outliers(p, strip, n_strips, token, n, tile);
+    }
     size_t row = strip * STRIP_ROWS, left = (size_t)p->m->rows - row;
     size_t width = (size_t)n_strips * STRIP_ROWS;
     kernels()->put(tile, n, p->how, p->units + row, left < width ? left : width,
@@ -260,6 +299,7 @@ static void mul_direct(const struct product *p, size_t first, size_t last)
     for (size_t s = first; s < last; s++) {
         struct strip w = strip_at(p, s, 0);
         w.next = s + 1 < last ? w.values + p->strip_bytes : p->after;
+        next_pair(p->a);
         for (size_t i = 0; i < p->panels.count; i++, w.next = NULL) {
             kernels()->mul_few(&w, &p->m->form, &x[i], tile);
             put_tile(p, s, 1, panel_begin(&p->panels, i), x[i].nt / (int)p->panels.step, tile);
@@ -384,6 +424,7 @@ static void mul_pair(const struct product *p, size_t strip, size_t end, size_t f
     struct unpacked room;
     size_t step = step_groups(p, last - first == 1);
     struct ahead ahead = ahead_of(p, strip, end, last - first, (p->groups + step - 1) / step);
+    next_pair(p->a);
     for (size_t g = 0; g < p->groups; g += step) {
         size_t n = p->groups - g < step ? p->groups - g : step;
         struct strip w[2];
@@ -412,7 +453,7 @@ static void mul_pair(const struct product *p, size_t strip, size_t end, size_t f
 
 static struct product product_of(const struct worker *w, const struct mat *m, const struct act *a)
 {
-    const struct act_rows *r = &a->rows[w->index];
+    struct act_rows *r = &a->rows[w->index];
     assert(r->d == m->cols);
     struct product p = {.m = m,
                         .a = r,
@@ -539,7 +580,7 @@ void op_mul_silu(const struct worker *w, const struct mat *gate_up, const struct
         return;
     }
     struct product p = product_of(w, gate_up, a);
-    const struct act_rows *to = act_begin(w, b, y, (int64_t)n, down, false);
+    const struct act_rows *to = act_begin(w, b, y, (int64_t)n, down, false, false);
     gate_share(w, ff, &first, &last);
     size_t step = n * (last - first) <= SILU_VALUES ? last - first : SILU_COLUMNS;
     for (size_t c = first; c < last; c += step) {

@@ -64,10 +64,35 @@ static inline int form_key(const struct mat_form *f)
 struct act_rows {
     _Alignas(64) const float *f32; /* the rows themselves, for the exact path */
     uint8_t *panels;               /* shared by all workers, or `own` */
+    struct outliers *outliers;     /* of each row, as `panels`; NULL: none were taken */
     int64_t n, d;
     uint8_t *own;
     float *row; /* room for a row */
+    struct outliers *own_outliers;
+    /* Columns of a pair of strips that outliers need, [d][2 * STRIP_ROWS], from NO_OUTLIER on;
+     * those of which `at` is `pair` have been read. */
+    float *columns;
+    uint64_t *at, pair;
 };
+
+static inline void outliers_clear(struct outliers *o)
+{
+    o->n = 0;
+    for (int i = 0; i < MOST_OUTLIERS; i++) {
+        o->col[i] = NO_OUTLIER;
+        o->x[i] = 0;
+    }
+}
+
+/* The most outliers of n tokens. */
+static inline int32_t outliers_most(const struct outliers *o, size_t n)
+{
+    int32_t most = 0;
+    for (size_t t = 0; t < n; t++) {
+        most = o[t].n > most ? o[t].n : most;
+    }
+    return most;
+}
 
 /* What a product sees: with fine activations every token counts twice. */
 static inline int64_t columns_of(const struct mat *m, int64_t n)
@@ -123,9 +148,9 @@ static inline struct act_panel panel_from(struct act_panel p, size_t g)
     return p;
 }
 
-/* Says for the calling worker that `a` will hold n rows of m's columns. */
+/* Says for the calling worker that `a` will hold n rows of m's columns, and outliers of them. */
 struct act_rows *act_begin(const struct worker *w, const struct act *a, const float *x, int64_t n,
-                           const struct mat *m, bool own);
+                           const struct mat *m, bool own, bool outliers);
 /* Quantises values x[n] of a token, from group g0 on: a multiple of 8 for 16-bit products. */
 void act_put(const struct act_rows *r, const struct mat *m, size_t token, size_t g0, const float *x,
              size_t n);

@@ -260,6 +260,105 @@ static void fused_layers_give_the_bits_of_single_steps(void **state)
     }
 }
 
+/* Columns far larger than the others: the same bits for any number of rows and threads, and nearer
+ * to sums of double than 8 bits for all of a group could be, by four times. */
+enum { NORM_ROWS = 27, NORM_COLS = 320, NORM_OUT = 50 };
+struct normed {
+    struct mat m;
+    struct act a;
+    const float *x, *gain;
+    int64_t n;
+    float *h, *y;
+};
+
+static void run_normed(const struct worker *w, void *ctx)
+{
+    struct normed *g = ctx;
+    op_norm_act(w, &g->a, g->x, g->gain, 1e-5f, g->n, NORM_COLS, &g->m, g->h);
+    op_mul(w, &g->m, &g->a, g->y, NORM_OUT);
+}
+
+static void naive_normed(const struct normed *g, const struct tensor *t, double *out)
+{
+    const struct type_info *info = type_info(t->type);
+    float row[NORM_COLS];
+    for (size_t r = 0; r < NORM_OUT; r++) {
+        info->to_float((const uint8_t *)t->data + r * tensor_row_bytes(t), row, NORM_COLS);
+        for (size_t i = 0; i < NORM_ROWS; i++) {
+            const float *x = g->x + i * NORM_COLS;
+            double squares = 0, sum = 0;
+            for (size_t c = 0; c < NORM_COLS; c++) {
+                squares += (double)x[c] * (double)x[c];
+                sum += (double)x[c] * (double)g->gain[c] * (double)row[c];
+            }
+            out[i * NORM_OUT + r] = sum / sqrt(squares / NORM_COLS + 1e-5);
+        }
+    }
+}
+
+static void check_normed(enum tensor_type type, size_t n_large)
+{
+    struct err e = {0};
+    struct tensor t = {.type = type, .n_dims = 2, .ne = {NORM_COLS, NORM_OUT, 1, 1}};
+    const struct tensor *view = &t;
+    float *x = test_normals(&rng, NORM_ROWS * NORM_COLS), *gain = test_normals(&rng, NORM_COLS);
+    float *h = test_normals(&rng, NORM_ROWS * NORM_COLS);
+    float *y = test_normals(&rng, NORM_ROWS * NORM_OUT);
+    double *want = mem_aligned(NORM_ROWS * NORM_OUT, sizeof *want), worst = 0, norm = 0;
+    t.data = random_weights(type, NORM_OUT * NORM_COLS);
+    for (size_t i = 0; i < NORM_COLS; i++) {
+        gain[i] = 0.9f + 0.2f / (1 + gain[i] * gain[i]);
+    }
+    for (size_t i = 0; i < NORM_ROWS * n_large; i++) { /* some of them in one group */
+        size_t c = (i % n_large * n_large * 11 + i / n_large / 9) % NORM_COLS;
+        x[i / n_large * NORM_COLS + c] = i % 2 ? -60 : 60;
+    }
+    struct normed g = {.x = x, .gain = gain, .h = h};
+    naive_normed(&g, &t, want);
+    float *all = mem_aligned(NORM_ROWS * NORM_OUT, sizeof *all);
+    for (int threads = 1; threads <= 3; threads += 2) {
+        struct team *team = team_of(threads);
+        assert_ok_err(mat_init(&g.m, &view, 1, MUL_DEFAULT, team, &e), &e);
+        assert_ok_err(act_init(&g.a, team, NORM_ROWS, NORM_COLS, &e), &e);
+        g.m.has_outliers = true;
+        for (g.n = NORM_ROWS; g.n; g.n = g.n == 1 ? 0 : g.n / 3) {
+            g.y = threads == 1 && g.n == NORM_ROWS ? all : y;
+            team_run(team, run_normed, &g);
+            assert_memory_equal(g.y, all, (size_t)g.n * NORM_OUT * sizeof *y);
+        }
+        mat_fini(&g.m);
+        act_fini(&g.a);
+        team_close(team);
+    }
+    for (size_t i = 0; i < NORM_ROWS * NORM_OUT; i++) {
+        worst = fmax(worst, fabs((double)all[i] - want[i]));
+        norm += want[i] * want[i] / (NORM_ROWS * NORM_OUT);
+    }
+    if (worst > (n_large ? 0.012 : 0.03) * sqrt(norm)) {
+        fail_msg("%s, %zu large columns: %g of %g", type_info(type)->name, n_large, worst,
+                 sqrt(norm));
+    }
+    free((void *)(uintptr_t)t.data);
+    float *mine[] = {x, gain, h, y, all};
+    for (size_t i = 0; i < sizeof mine / sizeof mine[0]; i++) {
+        free(mine[i]);
+    }
+    free(want);
+}
+
+static void large_columns_are_as_exact_as_others(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof all_types / sizeof all_types[0]; i++) {
+        if (type_info(all_types[i])->block_elems <= 32) {
+            check_normed(all_types[i], 0);
+            check_normed(all_types[i], 1);
+            check_normed(all_types[i], 2);
+            check_normed(all_types[i], 3);
+        }
+    }
+}
+
 static void bad_shapes_are_refused(void **state)
 {
     (void)state;
@@ -591,6 +690,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(products_of_every_type, seed),
         cmocka_unit_test_setup(fused_layers_give_the_bits_of_single_steps, seed),
+        cmocka_unit_test_setup(large_columns_are_as_exact_as_others, seed),
         cmocka_unit_test_setup(bad_shapes_are_refused, seed),
         cmocka_unit_test_setup(attention_over_blocks, seed),
         cmocka_unit_test_setup(attention_over_packed_rows, seed),
