@@ -141,9 +141,9 @@ enum { ACC_BIAS_BITS = 0x4b400000 };
  * as large as the others. In int8 they would leave their 31 neighbours a tenth of the steps: three
  * quarters of all that rounding costs. So they are taken out of the row, to be multiplied as
  * floats; the definition for one row x[n]:
- *   lanes[i mod 16] += x_i * x_i in the order of i; sum: the tree lanes[i] + lanes[i + n] for n =
- * 8, 4, 2, 1; the columns with x_i * x_i > sum * (OUTLIER^2 / n), at most the first MOST_OUTLIERS
- *     of them, are noted and become 0
+ *   lanes[i mod 16] += x_i * x_i in the order of i; sum: the tree lanes[i] + lanes[i + k] for k
+ *     from 8 to 1; the columns with x_i * x_i > sum * (OUTLIER^2 / n), at most the first
+ *     MOST_OUTLIERS of them, are noted and become 0
  * and after the groups of a product, column by column: F = fl(F + fl(x * w)) with
  * w = fl(fl(scale * v) + min). Perplexity is 0.002 nats from that of float activations without
  * this, 0.0009 with it; of a row of 576 columns it concerns one on average. */
