@@ -23,8 +23,8 @@ static size_t own_bytes(int64_t max_d)
     size_t groups = OWN_VALUES / GROUP + PANEL_TOKENS; /* each row may end in a part of a group */
     size_t d = (size_t)max_d;
     return padded(d * sizeof(float)) + (d + 1) * 2 * STRIP_ROWS * sizeof(float) +
-           padded((d + 1) * sizeof(uint64_t)) + PANEL_TOKENS * sizeof(struct outliers) +
-           act_panel_bytes(groups, 2); /* 2: MUL_FINE */
+           padded(d * sizeof(uint64_t)) + padded(d * sizeof(int32_t)) +
+           PANEL_TOKENS * sizeof(struct outliers) + act_panel_bytes(groups, 2); /* 2: MUL_FINE */
 }
 
 static void place_own(struct act_rows *r, uint8_t *at, size_t d)
@@ -33,11 +33,13 @@ static void place_own(struct act_rows *r, uint8_t *at, size_t d)
     at += padded(d * sizeof(float));
     r->columns = (float *)(void *)at + 2 * STRIP_ROWS; /* zeros before them: NO_OUTLIER */
     at += (d + 1) * 2 * STRIP_ROWS * sizeof(float);
-    r->at = (uint64_t *)(void *)at + 1;
-    at += padded((d + 1) * sizeof(uint64_t));
+    r->at = (uint64_t *)(void *)at;
+    at += padded(d * sizeof(uint64_t));
+    r->wanted = (int32_t *)(void *)at;
+    at += padded(d * sizeof(int32_t));
     r->own_outliers = (struct outliers *)(void *)at;
     r->own = at + PANEL_TOKENS * sizeof(struct outliers);
-    r->pair = 0;
+    r->product = 0;
 }
 
 enum status act_init(struct act *a, const struct team *team, int64_t max_n, int64_t max_d,

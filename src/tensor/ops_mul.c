@@ -204,48 +204,40 @@ static struct strip strip_at(const struct product *p, size_t strip, size_t g)
                           .factors = at + p->value_bytes + strip_factor_bytes(form, g)};
 }
 
-static void read_column(const struct product *p, size_t strip, int n_strips, size_t c)
+/* Lists the columns that outliers of any token need. */
+static void list_columns(struct act_rows *a)
 {
-    float *to = p->a->columns + c * 2 * STRIP_ROWS;
-    for (int s = 0; s < n_strips; s++, to += STRIP_ROWS) {
-        struct strip w = strip_at(p, strip + (size_t)s, 0);
-        kernels()->column(&w, &p->m->form, c, to);
-    }
-    p->a->at[c] = p->a->pair;
-}
-
-/* Adds to a tile what its tokens' outliers add. Columns are read once for each pair of strips. */
-static void add_outliers(const struct product *p, size_t strip, int n_strips, size_t token, int n,
-                         float *tile)
-{
-    struct act_rows *a = p->a;
-    const struct outliers *o = a->outliers + token;
-    const int32_t most = outliers_most(o, (size_t)n);
-    for (int32_t i = 0; i < most; i++) {
-        for (int t = 0; t < n; t++) {
-            if (a->at[o[t].col[i]] != a->pair) {
-                read_column(p, strip, n_strips, (size_t)o[t].col[i]);
+    a->n_wanted = 0;
+    a->product++;
+    for (const struct outliers *o = a->outliers; o < a->outliers + a->n; o++) {
+        for (int32_t i = 0; i < o->n; i++) {
+            if (a->at[o->col[i]] != a->product) {
+                a->at[o->col[i]] = a->product;
+                a->wanted[a->n_wanted++] = o->col[i];
             }
         }
     }
-    if (most) {
-        kernels()->add_outliers(o, (size_t)n, a->columns, tile);
-    }
 }
 
-/* What is read from here on is of another pair of strips. */
-static void next_pair(struct act_rows *a)
+/* Reads them of one or two strips. */
+static void read_columns(const struct product *p, size_t strip, int n_strips)
 {
-    a->pair++;
-    a->at[NO_OUTLIER] = a->pair;
+    for (size_t i = 0; p->a->outliers && i < p->a->n_wanted; i++) {
+        size_t c = (size_t)p->a->wanted[i];
+        float *to = p->a->columns + c * 2 * STRIP_ROWS;
+        for (int s = 0; s < n_strips; s++, to += STRIP_ROWS) {
+            struct strip w = strip_at(p, strip + (size_t)s, 0);
+            kernels()->column(&w, &p->m->form, c, to);
+        }
+    }
 }
 
 /* Scales a tile's rows by their units and puts them into y, from row `token` on. */
 static void put_tile(const struct product *p, size_t strip, int n_strips, size_t token, int n,
                      float *tile)
 {
-    if (p->a->outliers) {
-        add_outliers(p, strip, n_strips, token, n, tile);
+    if (p->a->outliers && p->a->n_wanted) {
+        kernels()->add_outliers(p->a->outliers + token, (size_t)n, p->a->columns, tile);
     }
     size_t row = strip * STRIP_ROWS, left = (size_t)p->m->rows - row;
     size_t width = (size_t)n_strips * STRIP_ROWS;
@@ -299,7 +291,7 @@ static void mul_direct(const struct product *p, size_t first, size_t last)
     for (size_t s = first; s < last; s++) {
         struct strip w = strip_at(p, s, 0);
         w.next = s + 1 < last ? w.values + p->strip_bytes : p->after;
-        next_pair(p->a);
+        read_columns(p, s, 1);
         for (size_t i = 0; i < p->panels.count; i++, w.next = NULL) {
             kernels()->mul_few(&w, &p->m->form, &x[i], tile);
             put_tile(p, s, 1, panel_begin(&p->panels, i), x[i].nt / (int)p->panels.step, tile);
@@ -424,7 +416,7 @@ static void mul_pair(const struct product *p, size_t strip, size_t end, size_t f
     struct unpacked room;
     size_t step = step_groups(p, last - first == 1);
     struct ahead ahead = ahead_of(p, strip, end, last - first, (p->groups + step - 1) / step);
-    next_pair(p->a);
+    read_columns(p, strip, n_strips);
     for (size_t g = 0; g < p->groups; g += step) {
         size_t n = p->groups - g < step ? p->groups - g : step;
         struct strip w[2];
@@ -463,6 +455,9 @@ static struct product product_of(const struct worker *w, const struct mat *m, co
                         .how = m->form.fine ? PUT_PAIRS : 0};
     p.strip_bytes = strip_bytes(&m->form, p.groups);
     p.value_bytes = strip_value_bytes(&m->form, p.groups);
+    if (r->outliers) {
+        list_columns(r);
+    }
     return p;
 }
 

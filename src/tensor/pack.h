@@ -69,10 +69,12 @@ struct act_rows {
     uint8_t *own;
     float *row; /* room for a row */
     struct outliers *own_outliers;
-    /* Columns of a pair of strips that outliers need, [d][2 * STRIP_ROWS], from NO_OUTLIER on;
-     * those of which `at` is `pair` have been read. */
+    /* Columns that outliers need in this product, and what a pair of strips has there:
+     * [d][2 * STRIP_ROWS], from NO_OUTLIER on. */
+    int32_t *wanted;
+    size_t n_wanted;
     float *columns;
-    uint64_t *at, pair;
+    uint64_t *at, product; /* at[c] is the last product that column c was wanted for */
 };
 
 static inline void outliers_clear(struct outliers *o)
