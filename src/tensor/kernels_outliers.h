@@ -1,7 +1,6 @@
 /* Columns that are multiplied as floats (kernels.h, struct outliers), for any width of vector: the
  * body of kernels_outliers_<isa>.c. A vector of the compiler's has one lane for each row of a
- * strip; sums and products are rounded one by one, so that every processor gives the same bits.
- * What fills the table is called FILL. */
+ * strip; sums and products are rounded one by one, so that every processor gives the same bits. */
 #include "tensor/pack.h"
 #include "tensor/types_internal.h"
 
@@ -111,11 +110,13 @@ static void add_outliers(const struct outliers *o, size_t n, const float *column
     }
 }
 
-void FILL(struct kernels *k)
+/* Takes the columns from `at` on whose bits are set. */
+static inline void take_some(float *x, size_t at, uint32_t mask, struct outliers *out)
 {
-    k->column = column;
-    k->add_outliers = add_outliers;
-#ifdef TAKE_OUTLIERS
-    k->take_outliers = TAKE_OUTLIERS;
-#endif
+    for (; mask && out->n < MOST_OUTLIERS; mask &= mask - 1) {
+        const size_t i = at + (size_t)__builtin_ctz(mask);
+        out->col[out->n] = (int32_t)i;
+        out->x[out->n++] = x[i];
+        x[i] = 0;
+    }
 }

@@ -1,19 +1,9 @@
 /* Outliers with AVX2: see kernels_outliers.h. */
 #if defined(__x86_64__)
 #include "tensor/kernels_x86.h"
-#include "tensor/pack.h"
+#include "tensor/kernels_outliers.h"
 
 #include <immintrin.h>
-
-static void note(float *x, size_t at, uint32_t mask, struct outliers *out)
-{
-    for (; mask && out->n < MOST_OUTLIERS; mask &= mask - 1) {
-        const size_t i = at + (size_t)__builtin_ctz(mask);
-        out->col[out->n] = (int32_t)i;
-        out->x[out->n++] = x[i];
-        x[i] = 0;
-    }
-}
 
 static void take_outliers(float *x, size_t n, struct outliers *out)
 {
@@ -42,15 +32,18 @@ static void take_outliers(float *x, size_t n, struct outliers *out)
         const __m256 a = _mm256_loadu_ps(x + i);
         const int over = _mm256_movemask_ps(_mm256_cmp_ps(_mm256_mul_ps(a, a), limit, _CMP_GT_OQ));
         if (over) {
-            note(x, i, (uint32_t)over, out);
+            take_some(x, i, (uint32_t)over, out);
         }
     }
     for (size_t i = whole; i < n; i++) {
-        note(x, i, x[i] * x[i] > most, out);
+        take_some(x, i, x[i] * x[i] > most, out);
     }
 }
 
-#define TAKE_OUTLIERS take_outliers
-#define FILL kernels_fill_avx2_outliers
-#include "tensor/kernels_outliers.h"
+void kernels_fill_avx2_outliers(struct kernels *k)
+{
+    k->take_outliers = take_outliers;
+    k->column = column;
+    k->add_outliers = add_outliers;
+}
 #endif

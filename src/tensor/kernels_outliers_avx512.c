@@ -1,19 +1,9 @@
 /* Outliers with AVX-512: see kernels_outliers.h. */
 #if defined(__x86_64__)
 #include "tensor/kernels_x86.h"
-#include "tensor/pack.h"
+#include "tensor/kernels_outliers.h"
 
 #include <immintrin.h>
-
-static void note(float *x, size_t at, uint32_t mask, struct outliers *out)
-{
-    for (; mask && out->n < MOST_OUTLIERS; mask &= mask - 1) {
-        const size_t i = at + (size_t)__builtin_ctz(mask);
-        out->col[out->n] = (int32_t)i;
-        out->x[out->n++] = x[i];
-        x[i] = 0;
-    }
-}
 
 static void take_outliers(float *x, size_t n, struct outliers *out)
 {
@@ -39,13 +29,16 @@ static void take_outliers(float *x, size_t n, struct outliers *out)
         const __m512 a = _mm512_loadu_ps(x + i);
         const __mmask16 over = _mm512_cmp_ps_mask(_mm512_mul_ps(a, a), limit, _CMP_GT_OQ);
         if (over) {
-            note(x, i, over, out);
+            take_some(x, i, over, out);
         }
     }
-    note(x, whole, _mm512_mask_cmp_ps_mask(tail, v, limit, _CMP_GT_OQ), out);
+    take_some(x, whole, _mm512_mask_cmp_ps_mask(tail, v, limit, _CMP_GT_OQ), out);
 }
 
-#define TAKE_OUTLIERS take_outliers
-#define FILL kernels_fill_avx512_outliers
-#include "tensor/kernels_outliers.h"
+void kernels_fill_avx512_outliers(struct kernels *k)
+{
+    k->take_outliers = take_outliers;
+    k->column = column;
+    k->add_outliers = add_outliers;
+}
 #endif

@@ -1,9 +1,11 @@
 /* Outliers with NEON: see kernels_outliers.h. */
-#include "tensor/kernels.h"
-
 #if defined(__aarch64__)
 #include "tensor/kernels_arm.h"
-
-#define FILL kernels_fill_neon_outliers
 #include "tensor/kernels_outliers.h"
+
+void kernels_fill_neon_outliers(struct kernels *k)
+{
+    k->column = column;
+    k->add_outliers = add_outliers;
+}
 #endif

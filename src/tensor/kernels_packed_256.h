@@ -43,7 +43,7 @@ INLINE bool is_wide(const struct packed f)
     return f.bits == 8 || f.table;
 }
 
-/* Quad k (0 .. 7) of a group for rows 8 side .. 8 side + 7, as DOT_SMALL or DOT_WIDE want it. */
+/* Quad k (0 .. 7) of a group for rows 8 side .. 8 side + 7,. */
 INLINE __m256i load_quad(const struct packed f, const uint8_t *group, const int k, int side)
 {
     const uint8_t *plane = group + side * 32;
